@@ -1,0 +1,53 @@
+"""The plugin API: the only thing a plugin imports.
+
+A channel sends notifications, a filter decides about events, and hooks hand both to notifyd.
+The guide is `plugins/README.md`; everything here is covered by `API_VERSION`.
+"""
+
+from notifyd.api.channel import Channel, Context, Rendered
+from notifyd.api.errors import Reject, Retry
+from notifyd.api.filter import Filter, FilterContext
+from notifyd.api.hooks import hookimpl
+from notifyd.api.http import Answer, Http
+from notifyd.api.options import Options, Secret, SecretUrl
+from notifyd.model import (
+    Drop,
+    Event,
+    EventType,
+    Hold,
+    Notification,
+    Pass,
+    Reason,
+    Severity,
+    Verdict,
+    rfc3339,
+)
+
+API_VERSION = 1
+
+__all__ = [
+    "API_VERSION",
+    "Answer",
+    "Channel",
+    "Context",
+    "Drop",
+    "Event",
+    "EventType",
+    "Filter",
+    "FilterContext",
+    "Hold",
+    "Http",
+    "Notification",
+    "Options",
+    "Pass",
+    "Reason",
+    "Reject",
+    "Rendered",
+    "Retry",
+    "Secret",
+    "SecretUrl",
+    "Severity",
+    "Verdict",
+    "hookimpl",
+    "rfc3339",
+]

@@ -1,0 +1,98 @@
+"""What a channel is, and what it is given."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+from notifyd.api.http import Http
+from notifyd.api.options import Options as BaseOptions
+from notifyd.model import Notification
+
+O = TypeVar("O", bound=BaseOptions)  # noqa: E741
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A notification as words. `html` is complete and every value in it is escaped."""
+
+    title: str
+    text: str
+    html: str
+
+
+class Logger(Protocol):
+    """A structured logger: `ctx.log.info("connected", server="…")`. Never give it a secret."""
+
+    def debug(self, event: str, **fields: Any) -> Any: ...
+    def info(self, event: str, **fields: Any) -> Any: ...
+    def warning(self, event: str, **fields: Any) -> Any: ...
+    def error(self, event: str, **fields: Any) -> Any: ...
+
+
+class Context(Protocol):
+    """What a channel may use while it sends one notification."""
+
+    @property
+    def http(self) -> Http:
+        """HTTP with timeouts and the guard built in."""
+        ...
+
+    @property
+    def log(self) -> Logger:
+        """Its lines carry the config's name and the delivery's id."""
+        ...
+
+    @property
+    def now(self) -> datetime:
+        """When this attempt began, UTC."""
+        ...
+
+    @property
+    def attempt(self) -> int:
+        """1 for the first try."""
+        ...
+
+    @property
+    def delivery_id(self) -> str:
+        """Never changes between attempts: give it to the receiver so that it can drop a repeat."""
+        ...
+
+    @property
+    def timeout(self) -> float:
+        """Seconds until this attempt is cancelled."""
+        ...
+
+    def render(self) -> Rendered:
+        """The notification as title, text and HTML: the same words that our own channels send."""
+        ...
+
+
+class Channel(ABC, Generic[O]):
+    """Sends notifications to one kind of place. One instance per config, made at start.
+
+    `name` is the `notification_type` in TOML and JSON; `Options` is a pydantic model of its options.
+    """
+
+    name: ClassVar[str]
+    Options: ClassVar[type[BaseOptions]]
+    api_allowed: ClassVar[bool] = True  # False: only a TOML file may use it, never the API
+
+    def __init__(self, options: O) -> None:
+        self.options = options
+
+    async def open(self) -> None:
+        """Called once before the first send; connections may be made here or at the first send."""
+
+    async def close(self) -> None:
+        """Called once when the daemon stops or the config goes away."""
+
+    @abstractmethod
+    async def send(self, notification: Notification, ctx: Context) -> None:
+        """Send it, and return only when the receiver has taken it.
+
+        Raise Retry(reason, after) when it may work later and Reject(reason) when it never will.
+        Any other exception is a bug: it is recorded with its traceback in the log, and retried.
+        """

@@ -1,0 +1,70 @@
+"""The HTTP seam. A plugin sees these two shapes and never the library beneath them."""
+
+from __future__ import annotations
+
+import email.utils
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+from notifyd.api.errors import Reject, Retry
+
+_COME_AGAIN = frozenset({408, 425, 429})
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer. Header names are lower case; `excerpt` is the start of the body as clean text."""
+
+    status: int
+    headers: Mapping[str, str]
+    excerpt: str
+
+    def raise_for_status(self, now: datetime | None = None) -> None:
+        """Say what the status means for a delivery: the one place where HTTP statuses are classified.
+
+        2xx is sent. 408, 425, 429 and 5xx raise Retry (with Retry-After, if given); everything
+        else, a redirect included, raises Reject.
+        """
+        if 200 <= self.status < 300:
+            return
+        reason = f"HTTP {self.status}" + (f": {self.excerpt}" if self.excerpt else "")
+        if self.status in _COME_AGAIN or self.status >= 500:
+            raise Retry(reason, self.retry_after(now), status_code=self.status)
+        if 300 <= self.status < 400:
+            reason = f"HTTP {self.status}: it redirects, and redirects are not followed; use the final URL"
+        raise Reject(reason, status_code=self.status)
+
+    def retry_after(self, now: datetime | None = None) -> float | None:
+        """The Retry-After header in seconds from `now` (RFC 9110: seconds, or a date), if it can be read."""
+        value = self.headers.get("retry-after", "").strip()
+        if value.isascii() and value.isdigit() and len(value) < 10:
+            return float(value)
+        try:
+            moment = email.utils.parsedate_to_datetime(value)
+        except (TypeError, ValueError):
+            return None
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        return max(0.0, (moment - (now or datetime.now(UTC))).total_seconds())
+
+
+class Http(Protocol):
+    """One request, one answer. Redirects are not followed; names are resolved, guarded and pinned beneath."""
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes = b"",
+        timeout: float | None = None,
+    ) -> Answer:
+        """Send and wait for the answer; `timeout` is the total in seconds (default: the config's).
+
+        Raises Retry when no answer came (refused, reset, timed out, DNS, TLS) and Reject when the
+        target may not be called at all.
+        """
+        ...

@@ -1,0 +1,139 @@
+"""Options of channels and filters, and the secrets among them."""
+
+from __future__ import annotations
+
+import urllib.parse
+from collections.abc import Callable
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+MASK = "<secret>"
+
+Resolver = Callable[[str, str], str]
+"""(kind, name) → text, for kind in "env", "file", "credential"; raises ValueError with one line."""
+
+
+class Options(BaseModel):
+    """What one config gives its channel: subclass it, and list your keys. Unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class Secret:
+    """A text that nothing prints: its repr and str are `<secret>`, in tracebacks and logs too.
+
+    In TOML it is text, or one of `{ env = "NAME" }`, `{ file = "PATH" }`, `{ credential = "NAME" }`.
+    Where a command does not resolve secrets it stays unresolved, and `reveal` raises LookupError.
+    """
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str | None) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """The text itself. Use it where it is sent, and nowhere else."""
+        if self._text is None:
+            raise LookupError("this secret was not resolved, because the command does not need it")
+        return self._text
+
+    @property
+    def resolved(self) -> bool:
+        """Whether there is a text to reveal."""
+        return self._text is not None
+
+    def __repr__(self) -> str:
+        return MASK
+
+    __str__ = __repr__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._text == self._text
+
+    def __hash__(self) -> int:
+        return hash((Secret, self._text))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeError("a Secret is not pickled")
+
+    @classmethod
+    def _validate(cls, value: Any, info: ValidationInfo) -> Self:
+        if isinstance(value, cls):
+            return value
+        if isinstance(value, Secret):
+            value = value._text
+        if isinstance(value, dict):
+            value = _resolve(value, info.context)
+        if value is None:
+            return cls(None)
+        if not isinstance(value, str):
+            raise ValueError('expected text, or one of { env = "…" }, { file = "…" }, { credential = "…" }')
+        if not value:
+            raise ValueError("is empty")
+        if problem := cls._problem(value):
+            raise ValueError(problem)
+        return cls(value)
+
+    @classmethod
+    def _problem(cls, text: str) -> str | None:
+        """What is wrong with the text, without quoting it."""
+        return None
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.with_info_plain_validator_function(
+            cls._validate,
+            serialization=core_schema.plain_serializer_function_ser_schema(lambda _: MASK),
+        )
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        reference = {
+            "type": "object",
+            "properties": {key: {"type": "string"} for key in ("env", "file", "credential")},
+            "minProperties": 1,
+            "maxProperties": 1,
+            "additionalProperties": False,
+        }
+        return {"anyOf": [{"type": "string", "minLength": 1, "writeOnly": True}, reference]}
+
+
+class SecretUrl(Secret):
+    """A secret http or https URL, as a webhook's is. `host` may be shown; path, query and userinfo may not."""
+
+    __slots__ = ()
+
+    @property
+    def host(self) -> str:
+        """The host name, for people."""
+        return urllib.parse.urlsplit(self.reveal()).hostname or ""
+
+    @classmethod
+    def _problem(cls, text: str) -> str | None:
+        if any(char.isspace() or ord(char) < 32 for char in text):
+            return "a URL may not hold spaces or control characters"
+        try:
+            parts = urllib.parse.urlsplit(text)
+            port = parts.port
+        except ValueError:
+            return "is not a URL"
+        if parts.scheme not in ("http", "https"):
+            return "must begin with http:// or https://"
+        if not parts.hostname:
+            return "has no host name"
+        if port == 0:
+            return "port 0 cannot be called"
+        return None
+
+
+def _resolve(value: dict[Any, Any], context: Any) -> str | None:
+    if len(value) != 1 or next(iter(value)) not in ("env", "file", "credential"):
+        raise ValueError('expected exactly one of { env = "…" }, { file = "…" }, { credential = "…" }')
+    kind, name = next(iter(value.items()))
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"{kind} must name something")
+    resolver: Resolver | None = (context or {}).get("secrets")
+    return resolver(kind, name) if resolver else None

@@ -1,0 +1,116 @@
+"""What kind of failure a failing record is.
+
+The row's own error type or code decides where it has one; else the admin's patterns, then the
+words of its text. Rate limits come first, because systems wrap a 429 in "500: … rate limit exceeded".
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from notifyd.core.rules import Pattern, Rules
+from notifyd.model import EventType, Record
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A classified failure. `auth` means that credentials are to be looked at, not the data."""
+
+    event_type: EventType
+    error_type: str
+    auth: bool = False
+
+
+_STATUS = r"(?:^|\(|http/?[\d.]*\s*|status\s*(?:code)?\W*|error\W*|code\W*|answered\W*)"
+
+RATE_LIMIT = re.compile(rf"rate.?limit|too many requests|\bquota\b|throttl|{_STATUS}429\b|\b429\s*:", re.IGNORECASE)
+
+CONNECTION = re.compile(
+    r"connection (?:\w+ ){0,2}(?:refused|reset|aborted|closed|timed out|lost|failed)|failed to connect|"
+    r"could ?n[o']t connect|cannot connect|refused the connection|broken pipe|"
+    r"timed? ?out|timeout|unreachable|no route to host|"
+    r"\bdns\b|name resolution|name or service not known|nodename nor servname|could not resolve|"
+    r"\b(?:tls|ssl)\b|handshake|certificate|"
+    r"error sending request|network error|\beof occurred\b|socket hang up|"
+    r"\b(?:econnrefused|econnreset|etimedout|enotfound|ehostunreach|enetunreach|eai_again|epipe)\b",
+    re.IGNORECASE,
+)
+
+# "WooCommerce API error (503 Service Unavailable)": the other side answered, so the connection is fine.
+ANSWERED = re.compile(r"(?:api error|http(?: error)?|status(?: code)?|responded with)\W{0,3}[45]\d\d\b", re.IGNORECASE)
+
+AUTH = re.compile(
+    rf"{_STATUS}40[13]\b|\b40[13]\s*:|unauthori[sz]ed|forbidden|access denied|permission denied|"
+    r"invalid\b.{0,30}\b(?:credentials?|token|api.?key|signature)|(?:credentials?|api.?key|token)\b.{0,30}"
+    r"\b(?:not found|missing|expired|revoked|invalid)|expired token|authenticat",
+    re.IGNORECASE,
+)
+
+# A sync that finds another one at work has not failed.
+NOT_A_FAILURE = re.compile(r"\balready (?:running|in progress)\b", re.IGNORECASE)
+
+_TYPE_WORDS: tuple[tuple[re.Pattern[str], EventType, bool], ...] = (
+    (re.compile(r"rate.?limit|throttl|quota|too.?many.?requests|^429$", re.IGNORECASE), EventType.RATE_LIMIT, False),
+    (
+        re.compile(
+            r"connect|network|time.?d?.?out|unreachable|\bdns\b|tls|ssl|^econn|^etimedout|^enotfound|^eai_",
+            re.IGNORECASE,
+        ),
+        EventType.CONNECTION_FAILURE,
+        False,
+    ),
+    (re.compile(r"auth|credential|token|forbidden|access.?denied|^40[13]$", re.IGNORECASE), EventType.SYNC_ERROR, True),
+)
+
+# Words that a system writes for every failure; they say nothing, so the text is asked.
+_SAYS_NOTHING = re.compile(
+    r"(?:sync|api|http|unknown|internal|server|general|runtime|request)?[ _-]?"
+    r"(?:error|failure|exception|failed)|unknown|other|none",
+    re.IGNORECASE,
+)
+
+_DEFAULT_ERROR_TYPE = {EventType.SYNC_ERROR: "sync_failure"}
+
+
+def classify(record: Record, rules: Rules) -> Failure | None:
+    """The kind of a failing record; None if its text says that it is no failure at all."""
+    text = record.message or ""
+    for pattern in rules.patterns:
+        if _applies(pattern, record, text):
+            return _failure(pattern.event_type, pattern.error_type or record.error_type) if pattern.event_type else None
+    if own := _by_own_word(record):
+        return own
+    if NOT_A_FAILURE.search(text):
+        return None
+    return _by_text(text, record.error_type)
+
+
+def _applies(pattern: Pattern, record: Record, text: str) -> bool:
+    return pattern.connector in (None, record.connector_id) and pattern.matches.search(text) is not None
+
+
+def _by_own_word(record: Record) -> Failure | None:
+    """By the row's error type or, failing that, its error code; None where neither says anything."""
+    for word in (record.error_type, record.error_code):
+        if not word:
+            continue
+        for pattern, event_type, auth in _TYPE_WORDS:
+            if pattern.search(word):
+                return _failure(event_type, record.error_type, auth=auth)
+    if record.error_type and not _SAYS_NOTHING.fullmatch(record.error_type):
+        return _failure(EventType.SYNC_ERROR, record.error_type, auth=bool(AUTH.search(record.message or "")))
+    return None
+
+
+def _by_text(text: str, error_type: str | None) -> Failure:
+    if RATE_LIMIT.search(text):
+        return _failure(EventType.RATE_LIMIT, error_type)
+    auth = bool(AUTH.search(text))
+    if not auth and not ANSWERED.search(text) and CONNECTION.search(text):
+        return _failure(EventType.CONNECTION_FAILURE, error_type)
+    return _failure(EventType.SYNC_ERROR, error_type, auth=auth)
+
+
+def _failure(event_type: EventType, error_type: str | None, *, auth: bool = False) -> Failure:
+    return Failure(event_type, error_type or _DEFAULT_ERROR_TYPE.get(event_type, event_type.value), auth)

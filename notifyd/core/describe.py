@@ -1,0 +1,243 @@
+"""The words of an event: titles, messages, details, and what to do next."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime
+
+from notifyd.core.classify import Failure
+from notifyd.core.ids import event_id
+from notifyd.core.rules import Advice, Origin, Rules
+from notifyd.model import Closes, Event, EventType, Record, Severity, Streak, rfc3339
+
+SEVERITIES: Mapping[EventType, Severity] = {
+    EventType.SYNC_ERROR: Severity.ERROR,
+    EventType.RATE_LIMIT: Severity.WARNING,
+    EventType.CONNECTION_FAILURE: Severity.CRITICAL,
+    EventType.CONSECUTIVE_FAILURES: Severity.CRITICAL,
+    EventType.STUCK_RUN: Severity.ERROR,
+    EventType.SOURCE_UNREACHABLE: Severity.CRITICAL,
+    EventType.CHANNEL_FAILING: Severity.ERROR,
+    EventType.RECOVERED: Severity.INFO,
+    EventType.TEST: Severity.INFO,
+}
+
+ACTIONS: Mapping[EventType, tuple[str, ...]] = {
+    EventType.SYNC_ERROR: (
+        "Check the connector's credentials and configuration",
+        "Check the network path to the service",
+        "Read the sync log around this time for the cause",
+        "Retry the failed records once the cause is mended",
+    ),
+    EventType.RATE_LIMIT: (
+        "Nothing urgent: the sync will be retried by itself",
+        "Lower the sync frequency if this keeps happening",
+        "Look for other syncs that use the same account at the same time",
+    ),
+    EventType.CONNECTION_FAILURE: (
+        "Check that the credentials are valid and unexpired",
+        "Check the network path, DNS and firewall between here and the service",
+        "See whether the service itself is down",
+        "Check the address and settings in the connector's configuration",
+    ),
+    EventType.CONSECUTIVE_FAILURES: (
+        "Find the root cause in the most recent log entries of this schedule",
+        "Refresh the credentials",
+        "See whether the service is up",
+        "Consider pausing the automatic sync until it is mended",
+    ),
+}
+
+AUTH_ACTIONS = (
+    "Renew the credentials: sign in again, or replace the token or key",
+    "Check that the account may still use what the sync needs",
+    "Run the sync once by hand to see that it works again",
+)
+
+_RETRY_AFTER = re.compile(
+    r"retry.?after\D{0,5}(\d{1,9})\s*(ms|milliseconds?|s|sec|seconds?|m|min|minutes?)?", re.IGNORECASE
+)
+
+
+def failure(
+    record: Record, what: Failure, at: datetime, occurrence: int, schedule: str, origin: Origin, rules: Rules
+) -> Event:
+    """The event of a run's first failure of its type."""
+    connector = record.connector_id or origin.source
+    text = record.message or "the log gives no error text"
+    title, message, details = _FAILURE_WORDS[what.event_type](connector, record, text)
+    if record.run_id:
+        details["sync_id"] = record.run_id
+    return Event(
+        id=event_id(origin.identity, origin.epoch, schedule, record.run_id or record.key, what.event_type, occurrence),
+        event_type=what.event_type,
+        severity=SEVERITIES[what.event_type],
+        title=title,
+        message=message,
+        timestamp=at,
+        connector_id=record.connector_id,
+        # A refused connection or a rate limit concerns every entity type of the connector.
+        entity_type=record.entity_type if what.event_type is EventType.SYNC_ERROR else None,
+        error_type=what.error_type,
+        tenant_id=record.tenant_id,
+        schedule_id=record.schedule_id,
+        run_id=record.run_id,
+        source=origin.source,
+        details={**record.details, **details},
+        suggested_actions=actions(what.event_type, record.connector_id, rules.advice, auth=what.auth),
+    )
+
+
+def _sync_error(connector: str, record: Record, text: str) -> tuple[str, str, dict[str, str]]:
+    about = f"{connector} - {record.entity_type}" if record.entity_type else connector
+    details = {"connector": connector} | ({"entity": record.entity_type} if record.entity_type else {})
+    return f"Sync Error: {about}", text, details
+
+
+def _rate_limit(connector: str, record: Record, text: str) -> tuple[str, str, dict[str, str]]:
+    seconds = retry_after(text)
+    wait = f"Retry after {seconds} seconds." if seconds else "Retry with exponential backoff."
+    details = {"connector": connector, "error": text} | ({"retry_after": seconds} if seconds else {})
+    return f"Rate Limit Reached: {connector}", f"The API rate limit of {connector} was reached. {wait}", details
+
+
+def _connection_failure(connector: str, record: Record, text: str) -> tuple[str, str, dict[str, str]]:
+    details = {"connector": connector, "error": text}
+    return f"Connection Failed: {connector}", f"Failed to connect to {connector}: {text}", details
+
+
+_FAILURE_WORDS = {
+    EventType.SYNC_ERROR: _sync_error,
+    EventType.RATE_LIMIT: _rate_limit,
+    EventType.CONNECTION_FAILURE: _connection_failure,
+}
+
+
+def announcement(streak: Streak, run_id: str, at: datetime, origin: Origin, rules: Rules) -> Event:
+    """The event of a streak that reached the threshold, or, where it was announced before, its reminder."""
+    subject = streak.connector_id or origin.source
+    since = rfc3339(streak.since) if streak.since else ""
+    again = " It was told before, and failures go on." if streak.announced else ""
+    return Event(
+        id=event_id(
+            origin.identity, origin.epoch, streak.schedule, streak.number, "consecutive_failures", streak.reminders
+        ),
+        event_type=EventType.CONSECUTIVE_FAILURES,
+        severity=Severity.CRITICAL,
+        title=f"Multiple Sync Failures: {subject}",
+        message=f"{_about(streak, subject)} failed {streak.failed_runs} times in a row. "
+        f"Manual intervention may be required.{again}",
+        timestamp=at,
+        connector_id=streak.connector_id,
+        entity_type=streak.entity_type,
+        error_type=EventType.CONSECUTIVE_FAILURES.value,
+        tenant_id=streak.tenant_id,
+        schedule_id=streak.schedule_id,
+        run_id=run_id or None,
+        source=origin.source,
+        details={"connector": subject, "failure_count": str(streak.failed_runs), "since": since},
+        suggested_actions=actions(EventType.CONSECUTIVE_FAILURES, streak.connector_id, rules.advice),
+    )
+
+
+def recovery(streak: Streak, run_id: str, at: datetime, origin: Origin) -> Event:
+    """The event that closes an announced streak."""
+    subject = streak.connector_id or origin.source
+    since = rfc3339(streak.since) if streak.since else ""
+    return Event(
+        id=event_id(origin.identity, origin.epoch, streak.schedule, streak.announced, "recovered", 0),
+        event_type=EventType.RECOVERED,
+        severity=Severity.INFO,
+        title=f"Recovered: {subject}",
+        message=f"{_about(streak, subject)} succeeded again after {streak.failed_runs} failed runs in a row.",
+        timestamp=at,
+        connector_id=streak.connector_id,
+        entity_type=streak.entity_type,
+        tenant_id=streak.tenant_id,
+        schedule_id=streak.schedule_id,
+        run_id=run_id or None,
+        source=origin.source,
+        details={"connector": subject, "failure_count": str(streak.failed_runs), "since": since},
+        closes=Closes(streak.announced or "", EventType.CONSECUTIVE_FAILURES.value),
+    )
+
+
+def test_event(config: str, token: str, now: datetime) -> Event:
+    """The event that a person asks for, to see whether a config works. `token` makes it unique."""
+    return Event(
+        id=event_id("test", config, token),
+        event_type=EventType.TEST,
+        severity=Severity.INFO,
+        title="Test Notification",
+        message=f"This is a test of the notification config “{config}”. If you can read it, it works.",
+        timestamp=now,
+    )
+
+
+def digest(events: tuple[Event, ...], count: int, first_at: datetime, last_at: datetime, delivery: str) -> Event:
+    """The headline of a digest. `events` are samples of the `count` events it tells, oldest first."""
+    worst = max(events, key=lambda event: event.severity.rank)
+    types = {event.event_type for event in events}
+    if len(types) == 1:
+        title = (
+            f"{count} × {worst.title}" if len({e.title for e in events}) == 1 else f"{count} events: {_plural(worst)}"
+        )
+    else:
+        title = f"{count} events: {worst.title} and others"
+    return replace(
+        worst,
+        id=delivery,
+        title=title,
+        message=f"{count} events between {rfc3339(first_at)} and {rfc3339(last_at)}. The latest: {events[-1].message}",
+        timestamp=last_at,
+        entity_type=_common(event.entity_type for event in events),
+        connector_id=_common(event.connector_id for event in events),
+        error_type=_common(event.error_type for event in events),
+        tenant_id=_common(event.tenant_id for event in events),
+        schedule_id=_common(event.schedule_id for event in events),
+        run_id=_common(event.run_id for event in events),
+        details={"count": str(count), "first": rfc3339(first_at), "last": rfc3339(last_at)},
+        suggested_actions=tuple(
+            dict.fromkeys(a for e in events if e.event_type is worst.event_type for a in e.suggested_actions)
+        ),
+        closes=None,
+    )
+
+
+def actions(
+    event_type: EventType, connector: str | None, advice: tuple[Advice, ...], *, auth: bool = False
+) -> tuple[str, ...]:
+    """What to do next: the admin's own advice, the most specific first, else the built-in."""
+    fits = [a for a in advice if a.connector in (None, connector) and a.event_type in (None, event_type)]
+    fits.sort(key=lambda a: (a.connector is None) + 2 * (a.event_type is None))
+    own = next((a.actions for a in fits if a.actions), None)
+    steps = own or (AUTH_ACTIONS if auth else ACTIONS.get(event_type, ()))
+    runbook = next((a.runbook for a in fits if a.runbook), None)
+    return (*steps, f"Runbook: {runbook}") if runbook else steps
+
+
+def retry_after(text: str) -> str | None:
+    """The whole seconds that a text asks to wait, as text; None if it names none."""
+    found = _RETRY_AFTER.search(text)
+    if not found:
+        return None
+    unit = (found[2] or "s").lower()
+    factor = 0.001 if unit.startswith(("ms", "milli")) else 60 if unit.startswith("m") else 1
+    return str(math.ceil(int(found[1]) * factor))
+
+
+def _about(streak: Streak, subject: str) -> str:
+    return f"{subject} ({streak.entity_type})" if streak.entity_type else subject
+
+
+def _plural(event: Event) -> str:
+    return event.title.split(":", 1)[0]
+
+
+def _common(values: Iterable[str | None]) -> str | None:
+    """The value that all of them share, if they do."""
+    distinct = set(values)
+    return distinct.pop() if len(distinct) == 1 else None

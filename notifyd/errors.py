@@ -1,0 +1,15 @@
+"""The one root of every error that notifyd raises on purpose.
+
+    NotifydError
+    ├── api.Retry, api.Reject            a channel's answer to a delivery
+    ├── settings.SettingsError           a settings file with problems, each with its line
+    ├── sources.SourceError              a sync log that could not be read
+    └── store.StoreError                 a state DB that could not be opened or is in use
+
+The text of a NotifydError is written for the person who reads it: one line that says
+what is wrong and, where it can, how to mend it. It never holds a secret.
+"""
+
+
+class NotifydError(Exception):
+    """Something is wrong, and the message says what, to a person."""

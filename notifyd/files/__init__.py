@@ -1,0 +1,1 @@
+"""The files that an installed notifyd carries along: symlinks here, real files in a wheel or sdist."""

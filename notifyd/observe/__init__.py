@@ -1,0 +1,1 @@
+"""What the daemon says of itself: logs, health, and the line to systemd."""

@@ -1,0 +1,142 @@
+"""One way for every log line, ours and the libraries', to the stream that the daemon was given.
+
+    structlog ─┐
+               ├─► one root handler ─► journald: "<4>event key=value"   a terminal: in colour   else: JSON
+    logging  ──┘
+
+The libraries are kept quiet at every level, debug included, because some of what they say is a secret:
+httpx logs the whole URL of each request (a Slack webhook's URL is its password), httpcore the headers,
+peewee the values in its SQL. uvicorn logs each request, and APScheduler warns once a tick for as long as
+a poll is slower than its interval, which `Health` tells better. Give uvicorn `log_config=None`: with its
+own config it would put a second handler beside this one.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+from collections.abc import Mapping
+from typing import Literal, TextIO
+
+import structlog
+from structlog.types import EventDict, Processor, WrappedLogger
+
+Level = Literal["debug", "info", "warning", "error"]
+
+_LIBRARIES = {
+    "apscheduler": logging.ERROR,
+    "httpcore": logging.WARNING,
+    "httpx": logging.WARNING,
+    "peewee": logging.WARNING,
+    "uvicorn": logging.WARNING,
+}
+
+# syslog(3) severities, as sd-daemon(3) wants them at the head of a line
+_PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_CONTROL_BUT_NEWLINE = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+_BLOCKS = ("exception", "stack")
+
+
+def configure(level: Level = "info", stream: TextIO | None = None, environ: Mapping[str, str] = os.environ) -> None:
+    """Send all logging at or above `level` to `stream` (default: stderr). Call it again to change either."""
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*_facts(), structlog.stdlib.ExtraAdder()],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,  # the plain traceback: never one that shows local variables
+                *_rendering(handler.stream, environ),
+            ],
+        )
+    )
+    _replace_root_handler(handler, level)
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *_facts(),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,  # a reload may change the level
+    )
+
+
+def _facts() -> list[Processor]:
+    """What is added to a line where it is logged, whoever logs it."""
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.processors.StackInfoRenderer(),
+    ]
+
+
+def _replace_root_handler(handler: logging.Handler, level: Level) -> None:
+    """Make `handler` the root's only handler of ours; leave anyone else's (a test runner's) alone."""
+    root = logging.getLogger()
+    for old in list(root.handlers):
+        if isinstance(old.formatter, structlog.stdlib.ProcessorFormatter):
+            root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(level.upper())
+    for name, least in _LIBRARIES.items():
+        logging.getLogger(name).setLevel(least)
+
+
+def _rendering(stream: TextIO, environ: Mapping[str, str]) -> list[Processor]:
+    """The last processors, by who reads the stream."""
+    if _is_journal(stream, environ):
+        return [_printable, _for_journal]
+    if stream.isatty():
+        return [_timestamp("%Y-%m-%d %H:%M:%SZ"), _printable, _console(colors=not environ.get("NO_COLOR"))]
+    return [_timestamp("iso"), structlog.processors.JSONRenderer(ensure_ascii=False)]
+
+
+def _is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
+    """Whether journald is at the other end: systemd.exec(5) says to compare device and inode, as a
+    process inherits $JOURNAL_STREAM even where its own output was sent elsewhere."""
+    try:
+        status = os.fstat(stream.fileno())
+    except (OSError, ValueError):  # a stream in memory, or a closed one
+        return False
+    return environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+
+
+def _timestamp(form: str) -> Processor:
+    return structlog.processors.TimeStamper(fmt=form, utc=True)
+
+
+def _console(*, colors: bool) -> structlog.dev.ConsoleRenderer:
+    return structlog.dev.ConsoleRenderer(
+        colors=colors, exception_formatter=structlog.dev.plain_traceback, sort_keys=False
+    )
+
+
+_plain = structlog.dev.ConsoleRenderer(
+    colors=False, exception_formatter=structlog.dev.plain_traceback, sort_keys=False, pad_event_to=0
+)
+
+
+def _for_journal(logger: WrappedLogger, method: str, event: EventDict) -> str:
+    """The line without time and level, which journald keeps itself; each line of a traceback has the priority."""
+    priority = _PRIORITIES.get(event.pop("level", "info"), _PRIORITIES["info"])
+    return "\n".join(f"<{priority}>{line}" for line in _plain(logger, method, event).split("\n"))
+
+
+def _printable(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Escape control characters: a message out of a sync log must not forge a line or drive a terminal."""
+    for key, value in event.items():
+        if isinstance(value, str):
+            event[key] = (_CONTROL_BUT_NEWLINE if key in _BLOCKS else _CONTROL).sub(_escape, value)
+    return event
+
+
+def _escape(match: re.Match[str]) -> str:
+    return match[0].encode("unicode_escape").decode("ascii")

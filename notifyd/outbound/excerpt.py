@@ -1,0 +1,42 @@
+"""The start of an answer, as a line that may be shown to anyone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import httpx
+
+from notifyd.api.options import MASK
+
+LONGEST = 500
+"""Characters of an answer that are kept."""
+
+_UNPRINTABLE = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]+")
+_SHORTEST_SECRET = 4  # a shorter text is in too many innocent words, and no secret
+
+
+def excerpt(response: httpx.Response, body: bytes, secrets: Iterable[str]) -> str:
+    """At most LONGEST printable characters of the body, with every secret of the request masked.
+
+    Endpoints echo: "Cannot POST /hooks/SECRET" is an ordinary 404.
+    """
+    if response.headers.get("content-encoding", "identity") != "identity":
+        return ""  # we asked for identity; what came anyway might be a bomb
+    text = _UNPRINTABLE.sub(" ", _decoded(response, body)).strip()
+    text = mask(text, secrets)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+
+
+def mask(text: str, secrets: Iterable[str]) -> str:
+    """The text without any of the secrets, the longest first so that none leaves a rest."""
+    for secret in sorted((secret for secret in secrets if len(secret) >= _SHORTEST_SECRET), key=len, reverse=True):
+        text = text.replace(secret, MASK)
+    return text
+
+
+def _decoded(response: httpx.Response, body: bytes) -> str:
+    try:
+        return body.decode(response.charset_encoding or "utf-8", errors="replace")
+    except (LookupError, ValueError):
+        return body.decode("utf-8", errors="replace")

@@ -1,0 +1,173 @@
+"""Loop one: read → detect → ask the filters → commit, for one source.
+
+Reading, folding and filtering run on the source's own thread, so a stuck source stalls no other;
+one transaction on the store thread keeps everything that a batch came to. The poller never waits
+for a network send.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import ParamSpec, TypeVar
+
+import structlog
+
+from notifyd.clock import Clock
+from notifyd.core.detect import Detected, Memory, Tick, detect
+from notifyd.core.rules import Origin, Rules
+from notifyd.filtering import Gate, ask
+from notifyd.model import Record
+from notifyd.observe import health as parts
+from notifyd.observe.health import Health
+from notifyd.sources import Batch, Source, SourceError
+from notifyd.store import commit, cursors, memory
+from notifyd.store.commit import Committed, Polled
+from notifyd.store.cursors import Checkpoint
+from notifyd.store.thread import StoreThread
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+REMEMBER_READ = timedelta(minutes=1)
+"""How often the state DB learns that a source with nothing new was read."""
+
+log = structlog.get_logger("notifyd.poller")
+
+
+class Poller:
+    """Polls one source. `found` is called after a commit that put something in the outbox."""
+
+    def __init__(
+        self,
+        source: Source,
+        origin: Origin,
+        rules: Rules,
+        gates: Sequence[Gate],
+        store: StoreThread,
+        clock: Clock,
+        health: Health,
+        found: Callable[[], None],
+    ) -> None:
+        self.source, self.origin, self.rules, self.gates = source, origin, rules, gates
+        self.store, self.clock, self.health, self.found = store, clock, health, found
+        self.name = source.settings.name
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"source-{self.name}")
+        self._written_at: datetime | None = None
+        self._failing = ""
+
+    async def poll(self) -> None:
+        """Read to the end of the log. What fails is said once, kept for `notifyd sources`, and tried again."""
+        try:
+            while not await self._batch():
+                pass
+        except Exception as error:
+            await self._failed(error)
+        else:
+            self._succeeded()
+
+    async def close(self) -> None:
+        """Close the source, after the batch at hand."""
+        await self._on_thread(self.source.close)
+        self._thread.shutdown(wait=False)
+
+    # -- one batch -------------------------------------------------------------------------------
+
+    async def _batch(self) -> bool:
+        """One batch, one transaction. True if it reached the end of the log."""
+        now = self.clock()
+        checkpoint = await self._checkpoint(now)
+        batch, gone = await self._read(checkpoint, now)
+        detected = await self._detect(batch, now)
+        if self._anything_new(batch, checkpoint, detected, gone, now):
+            await self._commit(batch, detected, gone, now)
+        return batch.at_end
+
+    async def _checkpoint(self, now: datetime) -> Checkpoint:
+        """Where reading has come to; at the first start, where it begins."""
+        source_id = self.source.settings.id
+        if found := await self.store(cursors.get, source_id):
+            return found
+        start = await self._on_thread(self.source.start, now)
+        watched = detect(Memory(), start.records, self.rules, self.origin)
+        await self.store(cursors.start, source_id, self.name, start.cursor, watched, now)
+        log.info("reading begins", source=self.name, start=str(self.source.settings.start), running=len(watched.watch))
+        return Checkpoint(start.cursor, epoch=0)
+
+    async def _read(self, checkpoint: Checkpoint, now: datetime) -> tuple[Batch, list[str]]:
+        """The watched rows as they are now, then the new ones; and the keys of watched rows that are gone."""
+        watched = await self.store(memory.watched, self.source.settings.id)
+        seen = await self._on_thread(self.source.look_up, list(watched), now) if watched else {}
+        batch = await self._on_thread(self.source.read, checkpoint.cursor, now)
+        records = [*seen.values(), *batch.records] if seen else batch.records
+        return replace(batch, records=records), [key for key in watched if key not in seen]
+
+    async def _detect(self, batch: Batch, now: datetime) -> Detected:
+        tick = now if batch.at_end else None
+        origin = replace(self.origin, epoch=batch.epoch)
+        known = await self.store(memory.load, self.source.settings.id, batch.records, tick, origin)
+        inputs: list[Record | Tick] = [*batch.records, Tick(now)] if batch.at_end else [*batch.records]
+        return await self._on_thread(detect, known, inputs, self.rules, origin)
+
+    async def _commit(self, batch: Batch, detected: Detected, gone: Sequence[str], now: datetime) -> None:
+        events = [finding.event for finding in detected.findings]
+        verdicts = await self._on_thread(ask, self.gates, events, now) if events else {}
+        polled = Polled(
+            source_id=self.source.settings.id,
+            cursor=batch.cursor,
+            epoch=batch.epoch,
+            at_end=batch.at_end,
+            detected=detected,
+            verdicts=verdicts,
+            unreadable=[(row.key, row.text) for row in batch.set_aside],
+            gone=gone,
+        )
+        committed = await self.store(commit.commit, polled, [gate.recipient for gate in self.gates], now)
+        self._written_at = now
+        self._say(batch, polled, committed)
+        if committed.events:
+            self.found()
+
+    def _anything_new(
+        self, batch: Batch, checkpoint: Checkpoint, detected: Detected, gone: Sequence[str], now: datetime
+    ) -> bool:
+        """Whether a transaction is worth its cost: an idle poll writes only once a minute."""
+        changed = detected.counts or detected.runs or detected.streaks or detected.findings or batch.set_aside or gone
+        stale = self._failing or self._written_at is None or now - self._written_at >= REMEMBER_READ
+        return bool(changed or stale or batch.cursor != checkpoint.cursor or now < (self._written_at or now))
+
+    # -- what is said ----------------------------------------------------------------------------
+
+    def _say(self, batch: Batch, polled: Polled, committed: Committed) -> None:
+        for note in batch.notes:
+            log.warning(note, source=self.name)
+        if committed.events:
+            log.info("found", source=self.name, events=committed.events, untold=committed.untold)
+        for key, text in [*polled.unreadable, *polled.detected.set_aside][:1]:
+            count = len(polled.unreadable) + len(polled.detected.set_aside)
+            log.warning("rows set aside", source=self.name, count=count, first=key, why=text)
+
+    def _succeeded(self) -> None:
+        if self._failing:
+            log.info("the source can be read again", source=self.name)
+            self._failing = ""
+        self.health.turn(parts.source(self.name), self.clock(), ok=True)
+
+    async def _failed(self, error: Exception) -> None:
+        text = str(error) if isinstance(error, SourceError) else f"{type(error).__name__}: {error}"
+        now = self.clock()
+        self.health.turn(parts.source(self.name), now, ok=False, note=text)
+        if text == self._failing:
+            return
+        self._failing = text
+        log.error("the source cannot be read; it is tried again at every poll", source=self.name, error=text)
+        try:
+            await self.store(cursors.failed, self.source.settings.id, text, now)
+        except Exception as store_error:
+            log.error("the state DB cannot be written", error=str(store_error))
+
+    async def _on_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await asyncio.wrap_future(self._thread.submit(function, *args, **kwargs))

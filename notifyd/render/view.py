@@ -1,0 +1,185 @@
+"""What a notification says, as clean texts in reading order: the one thing that both templates show.
+
+Everything is decided here (which facts, how long, how many samples), so that text and HTML can
+only differ in how they look. All texts are free of control characters; `message` and fact values
+may hold line breaks, everything else is one line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from notifyd.api import Event, Notification, Severity
+
+TITLE_LIMIT = 200
+MESSAGE_LIMIT = 4000
+SAMPLE_LIMIT = 300
+VALUE_LIMIT = 1000
+LABEL_LIMIT = 40
+MOST_SAMPLES = 10
+MOST_DETAILS = 30
+
+# The colour of each severity, and the ink that can be read on it.
+_COLOURS = {
+    Severity.INFO: ("#36a64f", "#000000"),
+    Severity.WARNING: ("#ff9900", "#000000"),
+    Severity.ERROR: ("#ff0000", "#000000"),
+    Severity.CRITICAL: ("#8b0000", "#ffffff"),
+}
+
+# Details that repeat a field of their event under another name.
+_REPEATED = {
+    "connector": "connector_id",
+    "entity": "entity_type",
+    "tenant": "tenant_id",
+    "schedule": "schedule_id",
+    "sync_id": "run_id",
+    "error": "message",
+}
+
+# What may not reach a reader: control characters, lone surrogates, and the marks that turn the
+# direction of text around so that it reads differently from what it is.
+_UNPRINTABLE = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069\ufeff\ufffe\uffff]")
+_LINE_ENDS = re.compile("\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
+
+
+class Fact(NamedTuple):
+    """One row of the facts table."""
+
+    label: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One event of a digest."""
+
+    severity: str
+    title: str
+    message: str
+    where: str  # when it happened, and to whom: "2026-11-24 21:00:00 UTC · run 4711"
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One notification, ready to be laid out."""
+
+    severity: str
+    colour: str
+    ink: str  # what can be read on that colour
+    title: str
+    message: str
+    facts: tuple[Fact, ...]
+    actions: tuple[str, ...]
+    samples: tuple[Sample, ...]
+    more: int  # events of the digest that are not among the samples
+    config: str
+    id: str
+
+
+def view_of(notification: Notification) -> View:
+    """Decide what is said of this notification."""
+    event = notification.event
+    samples = notification.events[:MOST_SAMPLES] if notification.is_digest else ()
+    colour, ink = _COLOURS[event.severity]
+    return View(
+        severity=event.severity.value.upper(),
+        colour=colour,
+        ink=ink,
+        title=_line(event.title, TITLE_LIMIT) or event.event_type.value,
+        message=_lines(event.message, MESSAGE_LIMIT),
+        facts=tuple(_facts(notification)),
+        actions=tuple(filter(None, (_line(action, VALUE_LIMIT) for action in event.suggested_actions))),
+        samples=tuple(_sample(sample) for sample in samples),
+        more=notification.count - len(samples) if samples else 0,
+        config=_line(notification.config, TITLE_LIMIT),
+        id=_line(notification.id, TITLE_LIMIT),
+    )
+
+
+def _facts(notification: Notification) -> Iterator[Fact]:
+    """The rows that have a value: the event's own fields, its times, then its details."""
+    event = notification.event
+    told = [
+        ("Connector", event.connector_id),
+        ("Entity type", event.entity_type),
+        ("Tenant", event.tenant_id),
+        ("Schedule", event.schedule_id),
+        ("Run", event.run_id),
+        ("Source", event.source),
+        ("Error type", event.error_type),
+        ("Closes", f"{event.closes.event_type} {event.closes.id}" if event.closes else None),
+        *_times(notification),
+        *_details(event),
+    ]
+    for label, value in told:
+        if value and (text := _lines(value, VALUE_LIMIT)):
+            yield Fact(label, text)
+
+
+def _times(notification: Notification) -> list[tuple[str, str]]:
+    if not notification.is_digest:
+        return [("Time", _moment(notification.event.timestamp))]
+    return [
+        ("Events", str(notification.count)),
+        ("First", _moment(notification.first_at)),
+        ("Last", _moment(notification.last_at)),
+    ]
+
+
+def _details(event: Event) -> Iterator[tuple[str, str]]:
+    own = _own_details(event)
+    for key in list(own)[:MOST_DETAILS]:
+        yield _label(key), own[key]
+    if len(own) > MOST_DETAILS:
+        yield "Details", f"… and {len(own) - MOST_DETAILS} more"
+
+
+def _own_details(event: Event) -> Mapping[str, str]:
+    """The details without those that only repeat a field of the event."""
+    return {
+        key: value for key, value in event.details.items() if value != getattr(event, _REPEATED.get(key, key), None)
+    }
+
+
+def _label(key: str) -> str:
+    words = _line(key.replace("_", " "), LABEL_LIMIT)
+    return words[:1].upper() + words[1:]
+
+
+def _sample(event: Event) -> Sample:
+    named = {"": event.entity_type, "tenant": event.tenant_id, "schedule": event.schedule_id, "run": event.run_id}
+    whom = [f"{name} {value}" for name, value in named.items() if value]
+    return Sample(
+        severity=event.severity.value,
+        title=_line(event.title, TITLE_LIMIT) or event.event_type.value,
+        message=_line(event.message, SAMPLE_LIMIT),
+        where=_line(" · ".join([_moment(event.timestamp), *whom]), VALUE_LIMIT),
+    )
+
+
+def _moment(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _line(text: str, limit: int) -> str:
+    """The text as one clean line of at most `limit` characters."""
+    return _cut(" ".join(_clean(text).split()), limit)
+
+
+def _lines(text: str, limit: int) -> str:
+    """The text as clean lines of at most `limit` characters, without blank ones at its ends."""
+    return _cut(_clean(text).strip(), limit)
+
+
+def _clean(text: str) -> str:
+    """The text with one kind of line end, and with a visible mark where something unprintable was."""
+    return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", _LINE_ENDS.sub("\n", text).replace("\t", "    "))
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"

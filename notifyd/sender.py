@@ -1,0 +1,147 @@
+"""Loop two: claim what is due, send it, settle what came of it.
+
+Each turn is one transaction that settles the attempts that ended and claims the next; while it runs,
+others end and gather for the next turn. The sender never looks at a sync log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+
+import structlog
+
+from notifyd.clock import Clock
+from notifyd.core.retry import next_attempt
+from notifyd.lane import Lane
+from notifyd.model import Outcome, Result
+from notifyd.observe.health import SENDER, Health
+from notifyd.store import outbox
+from notifyd.store.outbox import Claimed, Settled
+from notifyd.store.thread import StoreThread
+
+LOOK_AROUND = 1.0
+"""Seconds between turns when nothing wakes the sender: how soon it sees what other processes queued."""
+
+log = structlog.get_logger("notifyd.sender")
+
+
+class Sender:
+    """Keeps every lane at work. `lanes` are by config id; `jitter` gives a number in [0, 1)."""
+
+    def __init__(
+        self,
+        lanes: Mapping[str, Lane],
+        store: StoreThread,
+        clock: Clock,
+        health: Health,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self.lanes, self.store, self.clock, self.health, self.jitter = lanes, store, clock, health, jitter
+        self._settled: list[Settled] = []
+        self._attempts: dict[asyncio.Task[None], Claimed] = {}
+        self._woken = asyncio.Event()
+        self._stopping = False
+
+    def wake(self) -> None:
+        """Something may be due: take a turn soon. Only from the loop's thread."""
+        self._woken.set()
+
+    def start(self) -> None:
+        """Begin to take turns, on the running loop."""
+        self._loop = asyncio.create_task(self._run(), name="sender")
+
+    async def stop(self, grace: float) -> None:
+        """Claim no more, let what is in flight end for up to `grace` seconds, and settle it; the rest stays queued."""
+        self._stopping = True
+        self.wake()
+        await self._loop
+        if self._attempts:
+            await asyncio.wait(self._attempts, timeout=grace)
+        for task, claimed in list(self._attempts.items()):
+            task.cancel()
+            outcome = Outcome(Result.UNKNOWN, "unknown: the daemon stopped")
+            self._settled.append(Settled(claimed, outcome, self.clock(), self.clock(), retry_at=self.clock()))
+        await self.store(_settle_all, self._settled)
+
+    async def _run(self) -> None:
+        """Turn after turn. One that fails is said once, and tried again: nothing is lost by it."""
+        failing = ""
+        while not self._stopping:
+            self._woken.clear()
+            try:
+                claimed = await self._turn()
+                self.health.turn(SENDER, self.clock(), ok=True)
+                if not claimed and not self._settled:
+                    await self._rest()
+            except Exception as error:
+                if failing != (failing := f"{type(error).__name__}: {error}"):
+                    log.error("the outbox cannot be used; it is tried again every second", error=failing)
+                self.health.turn(SENDER, self.clock(), ok=False, note=failing)
+                await asyncio.sleep(LOOK_AROUND)
+            else:
+                if failing:
+                    log.info("the outbox can be used again")
+                    failing = ""
+
+    async def _turn(self) -> list[Claimed]:
+        settled, self._settled = self._settled, []
+        free = {config: lane.capacity for config, lane in self.lanes.items()}
+        try:
+            claimed = await self.store(outbox.turn, settled, free, self.clock())
+        except BaseException:
+            self._settled = settled + self._settled
+            raise
+        for each in claimed:
+            self._begin(each)
+        return claimed
+
+    def _begin(self, claimed: Claimed) -> None:
+        lane = self.lanes[claimed.config_id]
+        lane.in_flight += 1
+        task = asyncio.create_task(self._attempt(lane, claimed), name=f"attempt {claimed.notification.id}")
+        self._attempts[task] = claimed
+        task.add_done_callback(lambda done: self._ended(lane, done))
+
+    def _ended(self, lane: Lane, task: asyncio.Task[None]) -> None:
+        lane.in_flight -= 1
+        self._attempts.pop(task, None)
+        self.wake()
+
+    async def _attempt(self, lane: Lane, claimed: Claimed) -> None:
+        started = self.clock()
+        outcome = await lane.attempt(claimed.notification, claimed.attempt, started)
+        finished = self.clock()
+        retry_at = None
+        if outcome.result in (Result.RETRY, Result.BUG):
+            retry_at = next_attempt(claimed.tries, claimed.first_attempt_at, finished, self.jitter(), outcome.after)
+        self._settled.append(Settled(claimed, outcome, started, finished, retry_at))
+        _say(lane, claimed, outcome, dead=outcome.result is not Result.SENT and retry_at is None)
+
+    async def _rest(self) -> None:
+        """Wait until something wakes the sender, the next delivery is due, or it is time to look around."""
+        due = await self.store(outbox.next_due)
+        wait = LOOK_AROUND if due is None else (due - self.clock()).total_seconds()
+        # A delivery that is due but cannot be claimed (its lane is full, its group waits) is no reason to spin.
+        wait = min(wait, LOOK_AROUND) if wait > 0 else LOOK_AROUND
+        try:
+            await asyncio.wait_for(self._woken.wait(), wait)
+        except TimeoutError:
+            return
+
+
+def _settle_all(database: outbox.Database, settled: list[Settled]) -> None:
+    if settled:
+        with database.transaction():
+            outbox.settle(database, settled)
+
+
+def _say(lane: Lane, claimed: Claimed, outcome: Outcome, *, dead: bool) -> None:
+    fields = {"config": lane.recipient.name, "delivery": claimed.notification.id, "attempt": claimed.attempt}
+    if outcome.result is Result.SENT:
+        log.info("sent", **fields, title=claimed.notification.event.title)
+    elif dead:
+        log.error("given up; `notifyd retry` sends it again", **fields, reason=outcome.reason)
+    else:
+        log.warning("not sent, will be tried again", **fields, reason=outcome.reason)

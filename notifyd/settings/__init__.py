@@ -1,0 +1,62 @@
+"""The settings file: TOML in, typed settings out, and every problem at once with its line.
+
+read (document, locate) → find plugins → check each section (model, sources, notifications) → Settings
+                                                    └── report: pydantic's errors → problems in plain words
+"""
+
+from typing import Any
+
+from notifyd.settings.columns import Column, Columns
+from notifyd.settings.cron import Cron
+from notifyd.settings.durations import Duration, format_duration, parse_duration
+from notifyd.settings.load import Settings, default_state, load
+from notifyd.settings.model import (
+    ActionRule,
+    ConsecutiveFailures,
+    DaemonSettings,
+    Group,
+    HttpSettings,
+    NotificationSettings,
+    PatternRule,
+    RulesSettings,
+    SecuritySettings,
+    SourceSettings,
+)
+from notifyd.settings.problems import Problem, SettingsError
+from notifyd.settings.reference import default_config_text
+from notifyd.settings.urls import sqlite_path, sqlite_url
+
+__all__ = [
+    "ActionRule",
+    "Column",
+    "Columns",
+    "ConsecutiveFailures",
+    "Cron",
+    "DaemonSettings",
+    "Duration",
+    "Group",
+    "HttpSettings",
+    "NotificationSettings",
+    "PatternRule",
+    "Problem",
+    "RulesSettings",
+    "SecuritySettings",
+    "Settings",
+    "SettingsError",
+    "SourceSettings",
+    "default_config_text",
+    "default_state",
+    "format_duration",
+    "json_schema",
+    "load",
+    "parse_duration",
+    "sqlite_path",
+    "sqlite_url",
+]
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a settings file; config/notifyd.schema.json is its output."""
+    from notifyd.settings import schema  # not above: it is also a program, which the import would run twice
+
+    return schema.json_schema()

@@ -1,0 +1,13 @@
+"""Reads sync logs, read-only, into Records. Nothing else knows their columns."""
+
+from notifyd.settings import SourceSettings
+from notifyd.sources.batch import Batch, Cursor, SetAside, Start
+from notifyd.sources.errors import SourceError
+from notifyd.sources.source import Source
+
+__all__ = ["Batch", "Cursor", "SetAside", "Source", "SourceError", "Start", "open_source"]
+
+
+def open_source(settings: SourceSettings) -> Source:
+    """The source of these settings. Cheap: it connects when it is first used."""
+    return Source(settings)

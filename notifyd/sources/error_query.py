@@ -1,0 +1,71 @@
+"""Finds the error text of a failed run where the row itself has none (settings: error_query)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from notifyd.model import Record, Status
+from notifyd.sources.database import Database, Rows
+from notifyd.sources.documents import as_text
+from notifyd.sources.errors import SourceError
+from notifyd.sources.mapping import MESSAGE_LIMIT
+from notifyd.sources.selection import TEXT_LIMIT
+
+_OF_THE_ERROR: Final = frozenset({"message", "error_type", "error_code"})
+_OF_THE_SCHEDULE: Final = frozenset({"connector_id", "entity_type", "tenant_id"})
+
+
+class ErrorQuery:
+    """A SELECT that says of the run `:run_id` (in the row `:key`) what went wrong; its first row counts.
+
+    One column is the message. Of several, `message`, `error_type` and `error_code` are taken by their
+    names, and so are `connector_id`, `entity_type` and `tenant_id` where the row has a schedule id of
+    its own: elsewhere they are what tells schedules apart, and a failure may not leave the schedule of
+    its successes. What remains becomes details. Nothing that the row says itself is replaced.
+    """
+
+    def __init__(self, sql: str, database: Database, ignores: Callable[[str], object] | None) -> None:
+        self._sql = sql
+        self._database = database
+        self._ignores = ignores
+
+    def complete(self, record: Record) -> Record:
+        """The record with what was found, if it is a failure without a message.
+
+        A query that fails costs the text, not the failure: the reason stands in the details. Only
+        where the database is busy a SourceError is raised, as it can be asked again.
+        """
+        if record.status is not Status.FAILURE or record.message is not None:
+            return record
+        try:
+            found = self._find(record)
+        except SourceError as error:
+            if error.busy:
+                raise
+            found = {"error_query": str(error)}
+        return self._filled(record, found)
+
+    def _find(self, record: Record) -> dict[str, str]:
+        run = {"run_id": record.run_id or record.key, "key": record.key}
+        found = self._database.read(self._sql, run, _first_row)
+        limits = {"message": MESSAGE_LIMIT}
+        texts = {name: as_text(value, limits.get(name, TEXT_LIMIT)) for name, value in found.items()}
+        return {name: text for name, text in texts.items() if text is not None}
+
+    def _filled(self, record: Record, found: Mapping[str, str]) -> Record:
+        fields = _OF_THE_ERROR if record.schedule_id is None else _OF_THE_ERROR | _OF_THE_SCHEDULE
+        empty = {name for name in fields if getattr(record, name) is None}
+        filled: dict[str, Any] = {name: text for name, text in found.items() if name in empty}
+        extra = {name: text for name, text in found.items() if name not in fields}
+        if self._ignores is not None and self._ignores(found.get("message", "")):
+            filled["status"] = Status.IGNORED
+        return record._replace(**filled, details={**extra, **record.details})
+
+
+def _first_row(rows: Rows) -> dict[str, Any]:
+    names = [str(column[0]).lower() for column in rows.description or ()]
+    row = next(iter(rows), None)
+    if row is None:
+        return {}
+    return dict(zip(names if len(names) > 1 else ["message"], row, strict=True))

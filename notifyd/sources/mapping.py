@@ -1,0 +1,210 @@
+"""Turns rows into Records. Compiled once per connection; `record` is the hot path of the whole daemon."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any
+
+from notifyd.model import Record, Status
+from notifyd.settings.model import SourceSettings
+from notifyd.sources import documents
+from notifyd.sources.batch import SetAside
+from notifyd.sources.database import Row
+from notifyd.sources.documents import as_text, cut
+from notifyd.sources.selection import DETAILS, FIELDS, KEY_LIMIT, TEXT_LIMIT, Selection
+from notifyd.sources.times import time_reader
+
+MESSAGE_LIMIT = 2_000
+"""The most characters kept of a message."""
+
+_STATUS = 1 + FIELDS.index("status")
+_REMEMBERED_STATUSES = 1_000
+_NO_DETAILS: Mapping[str, str] = MappingProxyType({})
+
+
+class Unmappable(Exception):
+    """A row that cannot become a Record; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The rows of one query in their order, mapped. `place` is where in the log the last one stands."""
+
+    records: list[Record]
+    set_aside: list[SetAside]
+    place: Any
+
+    @property
+    def rows(self) -> int:
+        """How many rows were read."""
+        return len(self.records) + len(self.set_aside)
+
+
+class RowMapping:
+    """How the rows of a selection become Records. `ignores` says whether a message makes a record ignored."""
+
+    def __init__(self, settings: SourceSettings, selection: Selection) -> None:
+        self._names = selection.details
+        self._inside = tuple(selection.inside)
+        self._statuses = Statuses(settings.statuses)
+        self.ignores = _any_of([pattern.search for pattern in settings.ignore])
+        self._time = time_reader(settings.timezone)
+
+    def record(self, row: Row, read_at: datetime) -> Record:
+        """The row as a Record; raises Unmappable. A success carries no details: nothing of it is ever told."""
+        if self._inside:
+            row = self._with_inner_values(row)
+        (
+            _,
+            key,
+            run_id,
+            schedule_id,
+            connector_id,
+            entity_type,
+            tenant_id,
+            raw_status,
+            error_type,
+            error_code,
+            message,
+            occurred_at,
+            started_at,
+            finished_at,
+        ) = row[:DETAILS]
+        if not key or len(key) > KEY_LIMIT:
+            raise Unmappable(f"its key is longer than {KEY_LIMIT} characters" if key else "its key is NULL or empty")
+        status, time = self._statuses[raw_status], self._time
+        if message is not None:
+            if self.ignores is not None and self.ignores(message):
+                status = Status.IGNORED
+            if len(message) > MESSAGE_LIMIT:
+                message = cut(message, MESSAGE_LIMIT)
+        return Record(
+            key,
+            run_id or None,
+            schedule_id or None,
+            connector_id or None,
+            entity_type or None,
+            tenant_id or None,
+            status,
+            error_type or None,
+            error_code or None,
+            message or None,
+            None if occurred_at is None else time(occurred_at),
+            None if started_at is None else time(started_at),
+            None if finished_at is None else time(finished_at),
+            _NO_DETAILS if status is Status.SUCCESS else self._details(row, status),
+            read_at,
+        )
+
+    def record_or_aside(self, row: Row, read_at: datetime) -> Record | SetAside:
+        """The row as a Record, or why it is none."""
+        try:
+            return self.record(row, read_at)
+        except Exception as error:
+            return _aside(row, error)
+
+    def page(self, rows: Iterable[Row], read_at: datetime) -> Page:
+        """All rows, each as a Record or set aside: one strange row never stops its source."""
+        records: list[Record] = []
+        set_aside: list[SetAside] = []
+        row: Row = (None,)
+        keep, record = records.append, self.record
+        for row in rows:
+            try:
+                keep(record(row, read_at))
+            except Exception as error:
+                set_aside.append(_aside(row, error))
+        return Page(records, set_aside, row[0])
+
+    def raw_status(self, row: Row) -> str | None:
+        """The status as the log has it; None for NULL, and for what is inside JSON that is malformed."""
+        try:
+            raw: str | None = self._with_inner_values(row)[_STATUS]
+        except Unmappable:
+            return None
+        return raw
+
+    def status(self, raw: str | None) -> Status:
+        """What a raw status means."""
+        return self._statuses[raw]
+
+    def _with_inner_values(self, row: Row) -> Row:
+        """The row with the values that lie inside its documents in their places."""
+        values, parsed = list(row), dict[int, Any]()
+        for inside in self._inside:
+            if inside.document not in parsed:
+                parsed[inside.document] = documents.parse(row[inside.document])
+            document = parsed[inside.document]
+            if document is documents.MALFORMED and inside.index == _STATUS:
+                raise Unmappable("its status is inside JSON that is malformed")
+            value = documents.follow(document, inside.path)
+            values[inside.index] = value if inside.limit is None else as_text(value, inside.limit)
+        return tuple(values)
+
+    def _details(self, row: Row, status: Status) -> dict[str, str]:
+        details = {}
+        for name, value in zip(self._names, row[DETAILS:], strict=False):
+            if (text := as_text(value, TEXT_LIMIT)) is not None:
+                details[name] = text
+        if status is Status.UNMAPPED:
+            details["status"] = "NULL" if row[_STATUS] is None else row[_STATUS]
+        return details
+
+
+class Statuses(dict[str | None, Status]):
+    """Raw value → Status: exactly as mapped, else whatever the case and the spaces around it, else UNMAPPED."""
+
+    def __init__(self, mapped: Mapping[str, Status]) -> None:
+        super().__init__((raw, status) for raw, status in mapped.items())
+        self._folded = {_fold(raw): status for raw, status in reversed(list(mapped.items()))}  # the first one wins
+
+    def __missing__(self, raw: str | None) -> Status:
+        status = Status.UNMAPPED if raw is None else self._folded.get(_fold(raw), Status.UNMAPPED)
+        if len(self) < _REMEMBERED_STATUSES:
+            self[raw] = status
+        return status
+
+
+def moment_of(record: Record) -> datetime | None:
+    """When the row says that it happened: when it ended, else when it was written, else when it began."""
+    return record.finished_at or record.occurred_at or record.started_at
+
+
+def unmapped(aside: SetAside, read_at: datetime) -> Record:
+    """A stand-in for a row that was set aside, where a Record is asked for by its key."""
+    return Record(
+        key=aside.key,
+        run_id=None,
+        schedule_id=None,
+        connector_id=None,
+        entity_type=None,
+        tenant_id=None,
+        status=Status.UNMAPPED,
+        error_type=None,
+        error_code=None,
+        message=None,
+        occurred_at=None,
+        started_at=None,
+        finished_at=None,
+        details={"set_aside": aside.text},
+        read_at=read_at,
+    )
+
+
+def _fold(raw: str) -> str:
+    return raw.strip().casefold()
+
+
+def _any_of(searches: list[Callable[[str], object]]) -> Callable[[str], object] | None:
+    """One search for all of them; None for none."""
+    if len(searches) < 2:
+        return searches[0] if searches else None
+    return lambda text: any(search(text) for search in searches)
+
+
+def _aside(row: Row, error: Exception) -> SetAside:
+    text = str(error) if isinstance(error, Unmappable) else f"{type(error).__name__} while it was read"
+    return SetAside(row[1][:KEY_LIMIT] if row[1] else f"row {row[0]}", text)

@@ -1,0 +1,135 @@
+"""The shape of a row: what is selected of a log, and where in the row it comes.
+
+    (place, key, run_id, … finished_at, details…, documents…)
+
+    place      where the row stands in the log: what a cursor remembers
+    13 fields  of a Record, in its order; NULL where nothing is mapped
+    details    as mapped
+    documents  the JSON columns, each once; the values that lie inside of them are NULL until looked up
+
+One fixed shape, so that the hot path only unpacks it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from notifyd.model import Record
+from notifyd.settings.columns import Column
+from notifyd.settings.model import SourceSettings
+from notifyd.settings.wording import did_you_mean
+from notifyd.sources import documents
+from notifyd.sources.database import Database, Relation
+from notifyd.sources.errors import SourceError
+
+TEXT_LIMIT: Final = 500
+"""The most characters of any text but the message."""
+
+MESSAGE_READ: Final = 10_000
+"""The most characters of a message that are read; fewer are kept."""
+
+DOCUMENT_READ: Final = 1_000_000
+"""The most characters of a JSON document; a longer one is cut, and so malformed."""
+
+KEY_LIMIT: Final = TEXT_LIMIT
+"""A longer key is no key: it would have to be cut, and then not be found again."""
+
+FIELDS: Final = Record._fields[: Record._fields.index("details")]
+TIMES: Final = ("finished_at", "occurred_at", "started_at")
+DETAILS: Final = 1 + len(FIELDS)
+"""Where in a row the details begin."""
+
+_LIMITS: Final[dict[str, int | None]] = {"message": MESSAGE_READ, "key": KEY_LIMIT + 1} | dict.fromkeys(TIMES)
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """A value that lies inside a document. `limit` is None where it is kept as it is, not as text."""
+
+    index: int  # where in the row the value belongs
+    document: int  # where in the row the document is
+    path: documents.Path
+    limit: int | None
+
+
+class Selection:
+    """What is selected of one relation. `sql` has a row's values but its place; `width` counts them all.
+
+    Raises SourceError where the relation has no such columns.
+    """
+
+    def __init__(self, settings: SourceSettings, relation: Relation, database: Database) -> None:
+        self._relation = relation
+        self._database = database
+        self._documents: dict[str, int] = {}
+        self.columns = mapped_columns(settings)
+        self.details = tuple(settings.columns.details)
+        self.inside: list[Inside] = []
+        self._check(settings)
+        wanted = [*FIELDS, *(f"details.{name}" for name in self.details)]
+        self._first_document = 1 + len(wanted)
+        values = [self._value(index, name) for index, name in enumerate(wanted, start=1)]
+        values += [database.text(self.expression(column), DOCUMENT_READ) for column in self._documents]
+        self.sql = ", ".join(values)
+        self.width = 1 + len(values)
+
+    @property
+    def dated(self) -> bool:
+        """Whether any time of a row is mapped."""
+        return any(name in self.columns for name in TIMES)
+
+    def expression(self, column: str) -> str:
+        """The SQL of a column that the relation has."""
+        return self._relation.columns[column.lower()]
+
+    def plain(self, field: str) -> str | None:
+        """The SQL of a field that is a column by itself; None where it is not mapped, or lies inside JSON."""
+        column = self.columns.get(field)
+        return self.expression(column.column) if column and column.json is None else None
+
+    def _value(self, index: int, name: str) -> str:
+        column = self.columns.get(name)
+        if column is None:
+            return "NULL"
+        limit = None if name.startswith("details.") else _LIMITS.get(name, TEXT_LIMIT)
+        if column.json is not None:
+            self.inside.append(self._inside(index, column, limit))
+            return "NULL"
+        expression = self.expression(column.column)
+        return expression if limit is None else self._database.text(expression, limit)
+
+    def _inside(self, index: int, column: Column, limit: int | None) -> Inside:
+        number = self._documents.setdefault(column.column, len(self._documents))
+        return Inside(index, self._first_document + number, documents.path_of(column.json or ""), limit)
+
+    def _check(self, settings: SourceSettings) -> None:
+        if settings.columns.key.json is not None:
+            raise SourceError("columns.key must be a column by itself, as rows are looked up by it; it is inside JSON")
+        known = self._relation.columns
+        missing = [
+            f'"{column.column}" (columns.{name}){did_you_mean(column.column, known)}'
+            for name, column in self.columns.items()
+            if column.column.lower() not in known
+        ]
+        if missing:
+            raise SourceError(f"{self._relation.name} has no column {' and no column '.join(missing)}")
+
+
+def mapped_columns(settings: SourceSettings) -> dict[str, Column]:
+    """What is mapped, by its key in [sources.columns]. Where nothing else dates a row's end, its last change does."""
+    columns = dict(_mapped(settings))
+    changed = columns.pop("updated_at", None)
+    if changed and not any(name in columns for name in ("occurred_at", "finished_at")):
+        columns["occurred_at"] = changed
+    return columns
+
+
+def _mapped(settings: SourceSettings) -> Iterator[tuple[str, Column]]:
+    for name in (*FIELDS, "updated_at"):
+        column: Column | None = getattr(settings.columns, name)
+        if column is not None:
+            yield name, column
+    for name, column in settings.columns.details.items():
+        yield f"details.{name}", column

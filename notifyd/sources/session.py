@@ -1,0 +1,99 @@
+"""One connection to a sync log, with all that was compiled for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+
+from notifyd.model import Record
+from notifyd.settings.model import SourceSettings
+from notifyd.settings.urls import sqlite_path
+from notifyd.sources.batch import SetAside, Start
+from notifyd.sources.database import Database, Row
+from notifyd.sources.error_query import ErrorQuery
+from notifyd.sources.errors import SourceError
+from notifyd.sources.mapping import unmapped
+from notifyd.sources.sqlite import SqliteDatabase
+from notifyd.sources.strategies import Place, Strategy, choose
+from notifyd.sources.sync_log import SCANNED, SyncLog
+
+_FOUND = 50
+
+Mapped = TypeVar("Mapped", Record, Record | SetAside)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """An open log, the strategy that reads it, and the query that completes its failures."""
+
+    database: Database
+    log: SyncLog
+    strategy: Strategy
+    errors: ErrorQuery | None
+
+    def started(self, place: Place, now: datetime) -> Start:
+        """A start at this place, with the rows up to it that are open now."""
+        records = [] if place.at is None else self.log.open_rows(self.strategy.order, place.at, now)
+        return Start(place.cursor, records)
+
+    def check(self, place: Place) -> None:
+        """Refuse a place that says nothing about the order in which this log is read now."""
+        if place.strategy != self.strategy.name:
+            raise SourceError(
+                f"it was read by {place.strategy} so far, and now would be by {self.strategy.name}: restore its table, "
+                'query and columns.key, or give the source a new id = "…" to begin anew'
+            )
+
+    def complete(self, record: Mapped) -> Mapped:
+        """A failure with the text that the error query finds for it; anything else as it is."""
+        return self.errors.complete(record) if self.errors and isinstance(record, Record) else record
+
+    def mapped(self, row: Row, now: datetime) -> Record | SetAside:
+        """One row, completed."""
+        return self.complete(self.log.mapping.record_or_aside(row, now))
+
+    def with_keys(self, keys: Sequence[str], now: datetime) -> list[Record]:
+        """The rows with one of these keys, oldest first; a row that cannot be mapped is an unmapped Record."""
+        where, parameters = self.log.having("key", keys)
+        return self._records(self.log.newest(self.strategy.order, SCANNED, where, parameters), now)
+
+    def of_run(self, run_id: str, now: datetime) -> list[Record]:
+        """The newest rows of a run, oldest first. A run id inside JSON is sought among the newest rows."""
+        if self.log.selection.plain("run_id") is not None:
+            where, parameters = self.log.having("run_id", [run_id])
+            return self._records(self.log.newest(self.strategy.order, _FOUND, where, parameters), now)
+        if "run_id" not in self.log.selection.columns:
+            return []
+        rows = self.log.newest(self.strategy.order, SCANNED)
+        mine = [row for row in rows if _run_id(self.log.mapping.record_or_aside(row, now)) == run_id]
+        return self._records(mine[:_FOUND], now)
+
+    def _records(self, newest_first: Sequence[Row], now: datetime) -> list[Record]:
+        mapped = [self.mapped(row, now) for row in reversed(newest_first)]
+        return [unmapped(one, now) if isinstance(one, SetAside) else one for one in mapped]
+
+
+def connect(settings: SourceSettings, busy_timeout: float) -> Session:
+    """Open the log that the settings describe; SourceError, without the source's name, where it cannot be."""
+    database = _database(settings, busy_timeout)
+    try:
+        log = SyncLog(settings, database)
+        strategy = choose(log, settings.columns.key.column)
+    except SourceError:
+        database.close()
+        raise
+    ignores = log.mapping.ignores
+    errors = ErrorQuery(settings.error_query, database, ignores) if settings.error_query else None
+    return Session(database, log, strategy, errors)
+
+
+def _database(settings: SourceSettings, busy_timeout: float) -> Database:
+    if not settings.url.resolved:
+        raise SourceError("its url is a secret that this command does not resolve")
+    return SqliteDatabase(sqlite_path(settings.url.reveal()), busy_timeout)
+
+
+def _run_id(record: Record | SetAside) -> str | None:
+    return record.run_id if isinstance(record, Record) else None

@@ -1,0 +1,141 @@
+"""A source: one sync log, read-only, through whatever happens to its database."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from notifyd.model import Record, Status
+from notifyd.settings.model import SourceSettings
+from notifyd.sources.batch import Batch, Cursor, SetAside, Start
+from notifyd.sources.errors import SourceError
+from notifyd.sources.session import Session, connect
+from notifyd.sources.sqlite import BUSY_TIMEOUT
+from notifyd.sources.strategies import WAITING, place_of, waiting
+from notifyd.sources.sync_log import SCANNED
+
+BATCH = 5_000
+"""The most rows of one batch."""
+
+_BATCH_WITH_QUERIES = 500  # where a row may cost a query of its own
+_KEYS_AT_ONCE = 400
+
+
+def open_source(settings: SourceSettings) -> Source:
+    """The source that the settings describe. It connects when it is first read."""
+    return Source(settings)
+
+
+class Source:
+    """One sync log. Synchronous; any thread may use it, but one at a time.
+
+    Every method but `close` connects where it must, and raises SourceError (one line, with the
+    source's name) when the log cannot be read; the next call connects anew. `now` is the time of
+    reading, aware and in UTC: it becomes the records' `read_at`.
+    """
+
+    def __init__(self, settings: SourceSettings, busy_timeout: float = BUSY_TIMEOUT) -> None:
+        self.settings = settings
+        self._busy_timeout = busy_timeout
+        self._open: Session | None = None
+
+    def start(self, now: datetime) -> Start:
+        """Where a first start begins (settings: start), and the rows before it that are running or retrying.
+
+        A log that does not exist yet is no error here: it is waited for, and `read` says so until it
+        appears. What it holds then is read, except what is dated before this start.
+        """
+        begin = self.settings.start
+        try:
+            with self._session() as session:
+                return session.started(session.strategy.begin(session.log, begin, now), now)
+        except SourceError as error:
+            if not error.absent:
+                raise
+            return Start(waiting(begin, now).cursor, [])
+
+    def read(self, cursor: Cursor, now: datetime, limit: int = BATCH) -> Batch:
+        """The rows behind the cursor, at most `limit` of them, and the cursor behind those.
+
+        The first batch of a log that was waited for holds the rows to watch, as `start` gives them.
+        """
+        with self._session() as session:
+            place = place_of(cursor)
+            if place.strategy == WAITING:
+                start = session.started(session.strategy.since(session.log, place.newest, now), now)
+                return Batch(start.records, [], start.cursor, at_end=False, rows=len(start.records))
+            session.check(place)
+            batch = session.strategy.read(session.log, place, now, self._bounded(limit))
+            if session.errors is None:
+                return batch
+            return replace(batch, records=[session.complete(record) for record in batch.records])
+
+    def look_up(self, keys: Sequence[str], now: datetime) -> dict[str, Record]:
+        """The rows with these keys as they are now; a key that is missing from the answer has no row any more.
+
+        A row that cannot be mapped now is a Record with the status unmapped that says why in its details.
+        """
+        parts = [keys[first : first + _KEYS_AT_ONCE] for first in range(0, len(keys), _KEYS_AT_ONCE)]
+        with self._session() as session:
+            return {record.key: record for part in parts for record in session.with_keys(part, now)}
+
+    def find(self, key: str, now: datetime) -> list[Record]:
+        """The rows with this key, else the newest 50 of the run with this id; oldest first."""
+        with self._session() as session:
+            return session.with_keys([key], now) or session.of_run(key, now)
+
+    def newest(self, count: int, now: datetime) -> list[tuple[dict[str, Any], Record | SetAside]]:
+        """The newest rows, newest first: the raw values of their mapped columns, and what becomes of them."""
+        with self._session() as session:
+            selection = session.log.selection
+            names = list(dict.fromkeys(column.column for column in selection.columns.values()))
+            raw = [selection.expression(name) for name in names]
+            rows = session.log.newest(session.strategy.order, count, also=raw)
+            return [
+                (dict(zip(names, row[selection.width :], strict=True)), session.mapped(row[: selection.width], now))
+                for row in rows
+            ]
+
+    def raw_statuses(self) -> dict[str | None, tuple[int, Status]]:
+        """The raw statuses among the newest 10,000 rows, how often each is there, and what it means; most first."""
+        with self._session() as session:
+            mapping = session.log.mapping
+            rows = session.log.newest(session.strategy.order, SCANNED)
+            counts = Counter(mapping.raw_status(row) for row in rows)
+            return {raw: (count, mapping.status(raw)) for raw, count in counts.most_common()}
+
+    def passed(self, cursor: Cursor, key: str) -> bool | None:
+        """Whether the cursor stands behind the row with this key; None where there is no such row."""
+        with self._session() as session:
+            place = place_of(cursor)
+            where, parameters = session.log.having("key", [key])
+            rows = session.log.newest(session.strategy.order, 1, where, parameters)
+            if not rows:
+                return None
+            return place.strategy == session.strategy.name and place.at is not None and bool(rows[0][0] <= place.at)
+
+    def close(self) -> None:
+        """Close the connection; the next call opens it again."""
+        session, self._open = self._open, None
+        if session is not None:
+            session.database.close()
+
+    @contextmanager
+    def _session(self) -> Iterator[Session]:
+        """The open session, or a new one. An error closes it, so that the next call begins afresh."""
+        try:
+            if self._open is not None and self._open.database.replaced():
+                self.close()
+            if self._open is None:
+                self._open = connect(self.settings, self._busy_timeout)
+            yield self._open
+        except SourceError as error:
+            self.close()
+            raise error.of(self.settings.name) from error
+
+    def _bounded(self, limit: int) -> int:
+        return min(limit, _BATCH_WITH_QUERIES) if self.settings.error_query else limit

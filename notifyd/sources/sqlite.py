@@ -1,0 +1,169 @@
+"""SQLite: a file, opened read-only."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import urllib.parse
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from notifyd.settings.wording import did_you_mean
+from notifyd.sources.database import Parameters, Relation, Row, Rows
+from notifyd.sources.errors import SourceError
+
+BUSY_TIMEOUT = 5.0
+"""Seconds to wait for a writer's lock."""
+
+_ROWIDS = ("rowid", "_rowid_", "oid")
+_TABLE = "SELECT name, type FROM sqlite_master WHERE type IN ('table', 'view')"
+_COLUMNS = 'SELECT name, type, "notnull", pk FROM pragma_table_xinfo(:table)'
+_UNIQUE_ALONE = """
+    SELECT lower(min(part.name)) FROM pragma_index_list(:table) AS one, pragma_index_info(one.name) AS part
+    WHERE one."unique" AND NOT one.partial GROUP BY one.name HAVING count(*) = 1
+"""
+
+T = TypeVar("T")
+
+
+class SqliteDatabase:
+    """An SQLite file; see `Database`. It may be used by any thread, but by one at a time."""
+
+    def __init__(self, path: Path, busy_timeout: float = BUSY_TIMEOUT) -> None:
+        self._path = path
+        self._busy_timeout = busy_timeout
+        self._identity = _identity(path)
+        with self._explained():
+            self._connection = sqlite3.connect(
+                f"file:{urllib.parse.quote(str(path.absolute()))}?mode=ro",
+                uri=True,
+                timeout=busy_timeout,
+                isolation_level=None,
+                check_same_thread=False,
+            )
+
+    def read(self, sql: str, parameters: Parameters, consume: Callable[[Rows], T]) -> T:
+        with self._explained():
+            try:
+                return self._run(sql, parameters, consume)
+            except (sqlite3.OperationalError, UnicodeDecodeError) as error:
+                if not str(error).startswith("Could not decode to UTF-8") and not isinstance(error, UnicodeDecodeError):
+                    raise
+            # Only now: a text factory of our own takes as long as all the rest of a read.
+            self._connection.text_factory = _decode
+            try:
+                return self._run(sql, parameters, consume)
+            finally:
+                self._connection.text_factory = str
+
+    def _run(self, sql: str, parameters: Parameters, consume: Callable[[Rows], T]) -> T:
+        with closing(self._connection.execute(sql, parameters)) as rows:
+            return consume(rows)
+
+    def table(self, name: str) -> Relation:
+        existing = dict(self.read(_TABLE, {}, lambda rows: [(str(row[0]), str(row[1])) for row in rows]))
+        found = next((known for known in existing if known.lower() == name.lower()), None)
+        if found is None:
+            raise SourceError(f'no table "{name}" in {self._path}{did_you_mean(name, existing)}', absent=True)
+        about = self.read(_COLUMNS, {"table": found}, list)
+        columns = {str(row[0]).lower(): f"t.{_quote(row[0])}" for row in about}
+        rowid = self._rowid(found, columns) if existing[found] == "table" else columns.get("rowid")
+        if rowid:
+            columns.setdefault("rowid", rowid)
+        kind = "table" if existing[found] == "table" else "view"
+        return Relation(f'{kind} "{found}"', f"{_quote(found)} AS t", columns, rowid, self._serials(found, about))
+
+    def query(self, sql: str) -> Relation:
+        source = f"({sql.strip().rstrip(';')}\n) AS t"
+        names = self.read(f"SELECT * FROM {source} LIMIT 0", {}, lambda rows: [str(one[0]) for one in rows.description])
+        columns = {name.lower(): f"t.{_quote(name)}" for name in names}
+        return Relation("the query", source, columns, columns.get("rowid"), frozenset())
+
+    def text(self, expression: str, limit: int) -> str:
+        return f"substr(CAST({expression} AS TEXT), 1, {limit})"
+
+    def replaced(self) -> bool:
+        return _identity(self._path) != self._identity
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _rowid(self, table: str, columns: Mapping[str, str]) -> str | None:
+        """The name of SQLite's own row number, unless a column hides it or the table has none."""
+        name = next((name for name in _ROWIDS if name not in columns), None)
+        if name is None:
+            return None
+        try:
+            self.read(f"SELECT t.{name} FROM {_quote(table)} AS t LIMIT 0", {}, list)
+        except SourceError as error:
+            if error.busy:
+                raise
+            return None  # WITHOUT ROWID
+        return f"t.{name}"
+
+    def _serials(self, table: str, about: list[Row]) -> frozenset[str]:
+        unique = self.read(_UNIQUE_ALONE, {"table": table}, lambda rows: {row[0] for row in rows})
+        primary = [name.lower() for name, _, _, pk in about if pk]
+        if len(primary) == 1:
+            unique.update(primary)
+        return frozenset(
+            name.lower()
+            for name, declared, not_null, pk in about
+            if "INT" in declared.upper() and (not_null or pk) and name.lower() in unique
+        )
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, sqlite3.Warning) as error:
+            raise self._explain(error) from error
+        except OverflowError as error:
+            raise SourceError(f"a number is too large for SQLite: {error}") from error
+
+    def _explain(self, error: Exception) -> SourceError:
+        """SQLite's error in words for the person who must mend it (https://www.sqlite.org/rescode.html)."""
+        code = getattr(error, "sqlite_errorname", "")
+        if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+            return SourceError(
+                f"{self._path} is locked: a writer has held it for more than {self._busy_timeout:g} s", busy=True
+            )
+        if code == "SQLITE_NOTADB":
+            return SourceError(f"{self._path} is not an SQLite database, or it is encrypted")
+        if code.startswith("SQLITE_CORRUPT"):
+            return SourceError(f"{self._path} is corrupted ({error}); restore it, or try sqlite3's .recover")
+        if code.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM", "SQLITE_IOERR")):
+            return SourceError(f"{self._path} cannot be read ({error}); may this user read it and its folder?")
+        text = " ".join(str(error).split())
+        return SourceError(f"{text} (in {self._path})", absent=text.startswith("no such table"))
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """Which file it is; SourceError where it is none that can be read."""
+    try:
+        about = path.stat()
+    except FileNotFoundError:
+        raise SourceError(f"no such file: {path}", absent=True) from None
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror}") from None
+    if stat.S_ISDIR(about.st_mode):
+        raise SourceError(f"{path} is a directory; expected the path of an SQLite file")
+    if not stat.S_ISREG(about.st_mode):
+        raise SourceError(f"{path} is not a regular file; expected an SQLite file")
+    if not os.access(path, os.R_OK):
+        raise SourceError(f"{path} may not be read by this user; add it to the file's group, or chmod o+r")
+    if about.st_size == 0:
+        raise SourceError(f"{path} is an empty file, not an SQLite database yet", absent=True)
+    return about.st_dev, about.st_ino
+
+
+def _quote(name: str) -> str:
+    """A name in SQL. Always qualify it: SQLite reads "name" alone as text where there is no such column."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _decode(raw: bytes) -> str:
+    return raw.decode("utf-8", "replace")

@@ -1,0 +1,104 @@
+"""An open sync log: its rows, as Records, by the order that a strategy reads them in."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from notifyd.model import Record, Status
+from notifyd.settings.model import SourceSettings
+from notifyd.sources.database import Database, Parameters, Relation, Row
+from notifyd.sources.errors import SourceError
+from notifyd.sources.mapping import Page, RowMapping
+from notifyd.sources.selection import Selection
+
+SCANNED = 10_000
+"""How many of the newest rows are looked at where no query can select: values inside JSON, raw statuses."""
+
+WATCHED_AT_START = 1_000
+"""How many of the newest open rows a first start watches."""
+
+_OPEN: Final = (Status.RUNNING, Status.RETRYING)
+
+
+class SyncLog:
+    """One relation of an open database, its columns checked and its mapping compiled.
+
+    `order` is always SQL for a number that grows with the rows: their place in the log. Raises
+    SourceError, without the source's name, whenever the log cannot be read.
+    """
+
+    def __init__(self, settings: SourceSettings, database: Database) -> None:
+        self.database = database
+        self.relation = _relation(settings, database)
+        self.selection = Selection(settings, self.relation, database)
+        self.mapping = RowMapping(settings, self.selection)
+        self._open_statuses = [raw for raw, status in settings.statuses.items() if status in _OPEN]
+
+    def page(self, order: str, where: str, parameters: Parameters, limit: int, now: datetime) -> Page:
+        """At most `limit` rows that fulfil a condition, the first in order, as Records."""
+        sql = self._sql(order, where)
+        return self.database.read(sql, {**parameters, "limit": limit}, lambda rows: self.mapping.page(rows, now))
+
+    def newest(
+        self, order: str, limit: int, where: str = "", parameters: Parameters | None = None, also: Collection[str] = ()
+    ) -> list[Row]:
+        """At most `limit` rows, the last in order first; behind each the values of the SQL in `also`."""
+        sql = self._sql(order, where, "DESC", also)
+        return self.database.read(sql, {**(parameters or {}), "limit": limit}, list)
+
+    def last_place(self, order: str) -> Any:
+        """The place of the last row; None where there is no row. ORDER BY, as max() scans a whole query."""
+        sql = f"SELECT {order} FROM {self.relation.sql} ORDER BY {order} DESC LIMIT 1"
+        return self.database.read(sql, {}, lambda rows: next((row[0] for row in rows), None))
+
+    def open_rows(self, order: str, place: int, now: datetime) -> list[Record]:
+        """The newest rows up to a place that are running or retrying, oldest first. Looks through the whole log."""
+        if not self._open_statuses:
+            return []
+        where, parameters, limit = self._open_condition()
+        rows = self.newest(order, limit, f"{order} <= :place{where}", {"place": place, **parameters})
+        records = [self.mapping.record_or_aside(row, now) for row in reversed(rows)]
+        found = [record for record in records if isinstance(record, Record) and record.status in _OPEN]
+        return found[-WATCHED_AT_START:]
+
+    def _open_condition(self) -> tuple[str, dict[str, str], int]:
+        status = self.selection.plain("status")
+        if status is None or not all(raw.isascii() for raw in self._open_statuses):
+            return "", {}, SCANNED
+        parameters = {f"open{n}": raw.strip().lower() for n, raw in enumerate(self._open_statuses)}
+        expression = f"lower(trim({self.database.text(status, 100)}))"
+        return f" AND {expression} IN ({_names(parameters)})", parameters, WATCHED_AT_START
+
+    def having(self, field: str, values: Sequence[str]) -> tuple[str, dict[str, str | int]]:
+        """The condition that a field which is a plain column has one of these values, and its parameters."""
+        parameters: dict[str, str | int] = {}
+        for n, value in enumerate(values):
+            parameters[f"text{n}"] = value.encode("utf-8", "replace").decode()
+            if _is_number(value):
+                parameters[f"number{n}"] = int(value)
+        return f"{self.selection.plain(field)} IN ({_names(parameters)})", parameters
+
+    def _sql(self, order: str, where: str, direction: str = "", also: Collection[str] = ()) -> str:
+        values = ", ".join((order, self.selection.sql, *also))
+        condition = f"WHERE {where} " if where else ""
+        return f"SELECT {values} FROM {self.relation.sql} {condition}ORDER BY {order} {direction} LIMIT :limit"
+
+
+def _relation(settings: SourceSettings, database: Database) -> Relation:
+    if settings.query is not None:
+        return database.query(settings.query)
+    if settings.table is not None:
+        return database.table(settings.table)
+    raise SourceError("it has neither a table nor a query")
+
+
+def _names(parameters: Mapping[str, Any]) -> str:
+    return ", ".join(f":{name}" for name in parameters)
+
+
+def _is_number(text: str) -> bool:
+    """Whether a key may be stored as a number that prints as this text."""
+    digits = text.removeprefix("-")
+    return digits.isascii() and digits.isdigit() and len(digits) < 19 and str(int(text)) == text

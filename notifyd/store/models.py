@@ -1,0 +1,299 @@
+"""The tables of the state DB.
+
+Every time is text, RFC 3339 in UTC with microseconds: it sorts, and a person can read it with any
+SQL client. JSON is text too. The models are never bound to a database: each query is executed on
+the connection that it is given. A change here needs a migration beside it (a test compares the two).
+"""
+
+from __future__ import annotations
+
+from peewee import (
+    SQL,
+    AutoField,
+    BooleanField,
+    CompositeKey,
+    FloatField,
+    IntegerField,
+    Model,
+    TextField,
+)
+
+
+class Table(Model):
+    """The base of all tables: names are as written here."""
+
+    class Meta:
+        legacy_table_names = False
+
+
+class Cursor(Table):
+    """Where reading a source has come to. `epoch` grows when the log restarts or is restored."""
+
+    source_id = TextField(primary_key=True)
+    name = TextField()
+    cursor = TextField()
+    epoch = IntegerField(default=0)
+    started_at = TextField()
+    read_at = TextField(null=True)  # the last poll that succeeded, give or take a minute
+    at_end = BooleanField(default=False)
+    failed_at = TextField(null=True)
+    error = TextField(null=True)
+
+    class Meta:
+        table_name = "cursors"
+
+
+class RunRow(Table):
+    """A run of a schedule, while it is open and for as long as a late record may come."""
+
+    source_id = TextField()
+    schedule = TextField()
+    run_id = TextField()
+    start_at = TextField()
+    start_key = TextField()
+    end_at = TextField()
+    end_key = TextField()
+    last_read_at = TextField()
+    state = TextField()
+    neutral = BooleanField()
+    failures = IntegerField()
+    told = TextField()
+    occurrence = IntegerField()
+
+    class Meta:
+        table_name = "runs"
+        primary_key = CompositeKey("source_id", "schedule", "run_id")
+        indexes = ((("source_id", "state", "last_read_at"), False), (("run_id",), False))
+
+
+class StreakRow(Table):
+    """A schedule's memory."""
+
+    source_id = TextField()
+    schedule = TextField()
+    outcomes = TextField()
+    newest_start = TextField(null=True)
+    number = IntegerField()
+    announced = TextField(null=True, index=True)
+    announced_at = TextField(null=True)
+    failed_runs = IntegerField()
+    since = TextField(null=True)
+    failed_since_told = BooleanField()
+    reminders = IntegerField()
+    remind_at = TextField(null=True)
+    connector_id = TextField(null=True)
+    entity_type = TextField(null=True)
+    tenant_id = TextField(null=True)
+    schedule_id = TextField(null=True)
+
+    class Meta:
+        table_name = "streaks"
+        primary_key = CompositeKey("source_id", "schedule")
+        indexes = ((("source_id", "failed_since_told", "remind_at"), False),)
+
+
+class Watched(Table):
+    """A row that was running or retrying when last read; it is looked up until it is terminal."""
+
+    source_id = TextField()
+    key = TextField()
+    status = TextField()
+    since = TextField()
+
+    class Meta:
+        table_name = "watched"
+        primary_key = CompositeKey("source_id", "key")
+
+
+class SetAside(Table):
+    """A row that could not be read or folded, newest last; bounded per source."""
+
+    source_id = TextField()
+    key = TextField()
+    text = TextField()
+    at = TextField()
+
+    class Meta:
+        table_name = "set_aside"
+        indexes = ((("source_id", "id"), False),)
+
+
+class EventRow(Table):
+    """Something that was found; never changed. Order comes from `seq`."""
+
+    seq = AutoField()
+    id = TextField(unique=True)
+    event_type = TextField()
+    severity = TextField()
+    title = TextField()
+    message = TextField()
+    connector_id = TextField(null=True)
+    entity_type = TextField(null=True)
+    error_type = TextField(null=True)
+    tenant_id = TextField(null=True)
+    schedule_id = TextField(null=True)
+    run_id = TextField(null=True, index=True)
+    source = TextField(null=True)
+    details = TextField()
+    suggested_actions = TextField()
+    timestamp = TextField()
+    closes_id = TextField(null=True)
+    closes_type = TextField(null=True)
+    found_at = TextField(index=True)
+    source_id = TextField(null=True)
+    schedule = TextField(null=True)
+    record_key = TextField(null=True, index=True)
+    condition = TextField(null=True, index=True)
+    untold = BooleanField(index=True)
+
+    class Meta:
+        table_name = "events"
+
+
+class VerdictRow(Table):
+    """What was decided about one event for one config: the answer to "why was I (not) told?"."""
+
+    event_id = TextField()
+    config_id = TextField()
+    decided = TextField()
+    reason = TextField()
+    delivery_id = TextField(null=True)
+    until = TextField(null=True)
+
+    class Meta:
+        table_name = "verdicts"
+        primary_key = CompositeKey("event_id", "config_id")
+        indexes = ((("delivery_id",), False),)
+
+
+VerdictRow.add_index(
+    SQL('CREATE INDEX IF NOT EXISTS "verdicts_held" ON "verdicts" ("until") WHERE "decided" = \'held\'')
+)
+
+
+class DeliveryRow(Table):
+    """One notification on its way to one config: the outbox."""
+
+    seq = AutoField()
+    id = TextField(unique=True)
+    config_id = TextField()
+    group_key = TextField()
+    state = TextField()
+    reason = TextField()
+    due_at = TextField()
+    count = IntegerField()
+    closing = BooleanField(default=False)
+    attempts = IntegerField(default=0)
+    created_at = TextField()
+    plan_from = IntegerField(default=0)  # attempts made before a person requeued it: the retry plan begins anew
+    first_attempt_at = TextField(null=True)
+    lease = TextField(null=True)
+    lease_until = TextField(null=True)
+    finished_at = TextField(null=True)
+    error = TextField(null=True)
+
+    class Meta:
+        table_name = "deliveries"
+        indexes = (
+            (("config_id", "state", "due_at"), False),
+            (("config_id", "group_key", "state"), False),
+            (("state", "due_at"), False),
+            (("state", "finished_at"), False),
+        )
+
+
+DeliveryRow.add_index(
+    SQL(
+        'CREATE UNIQUE INDEX IF NOT EXISTS "deliveries_gathering" ON "deliveries" ("config_id", "group_key")'
+        " WHERE \"state\" = 'gathering'"
+    )
+)
+
+
+class Window(Table):
+    """Until when a group gathers."""
+
+    config_id = TextField()
+    group_key = TextField()
+    until = TextField(index=True)
+
+    class Meta:
+        table_name = "windows"
+        primary_key = CompositeKey("config_id", "group_key")
+
+
+class ConfigRow(Table):
+    """A notification config. Deleting one keeps its row, and with it its history and its books."""
+
+    id = TextField(primary_key=True)
+    name = TextField(unique=True)
+    notification_type = TextField()
+    enabled = BooleanField()
+    config = TextField()  # without secrets for provisioned ones: the file has them
+    filters = TextField()
+    grouping = TextField(column_name="group")
+    system = BooleanField()
+    provisioned = BooleanField()
+    created_at = TextField()
+    updated_at = TextField()
+    deleted_at = TextField(null=True)
+
+    class Meta:
+        table_name = "notification_configs"
+
+
+class AttemptRow(Table):
+    """One try at a delivery: the notification history, test sends included."""
+
+    id = AutoField()
+    delivery_id = TextField(index=True)
+    config_id = TextField()
+    config_name = TextField()
+    notification_type = TextField()
+    attempt = IntegerField()
+    event_id = TextField()
+    event_type = TextField()
+    severity = TextField()
+    connector_id = TextField(null=True)
+    entity_type = TextField(null=True)
+    title = TextField()
+    count = IntegerField()
+    started_at = TextField()
+    finished_at = TextField(null=True)
+    duration_ms = FloatField(null=True)
+    result = TextField(null=True)
+    success = BooleanField(null=True)
+    status_code = IntegerField(null=True)
+    error = TextField(null=True)
+
+    class Meta:
+        table_name = "notification_history"
+        indexes = ((("config_id", "id"), False), (("started_at",), False))
+
+
+class Count(Table):
+    """The books, kept in the same transactions as what they count."""
+
+    scope = TextField()  # "source:ID" or "config:ID"
+    what = TextField()
+    value = IntegerField()
+
+    class Meta:
+        table_name = "counts"
+        primary_key = CompositeKey("scope", "what")
+
+
+TABLES: tuple[type[Table], ...] = (
+    Cursor,
+    RunRow,
+    StreakRow,
+    Watched,
+    SetAside,
+    EventRow,
+    VerdictRow,
+    DeliveryRow,
+    Window,
+    ConfigRow,
+    AttemptRow,
+    Count,
+)

@@ -1,0 +1,364 @@
+"""The outbox: deliveries are claimed by a lease, attempted, and settled; nothing leaves it unseen.
+
+States: gathering → pending → sending → sent | retrying → … | dead; and expired, cancelled.
+The claim writes the attempt's row before anything is sent, and settling holds only while the lease
+does, so a crash at any moment leaves either an attempt that is settled or one that is taken up again.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from notifyd.core import describe
+from notifyd.core.plan import Recipient, release
+from notifyd.model import Event, Finding, Notification, Outcome, Reason, Result, rfc3339
+from notifyd.store import books, planning, rows
+from notifyd.store.database import Database
+from notifyd.store.planning import LOST, TELLS, UNSENT
+
+SAMPLES = 20
+"""The events of a digest that are told one by one; the rest are in its count."""
+
+_BLOCKED_FOR_AT_MOST = timedelta(minutes=1)
+_EVENT = ", ".join("e." + name for name in rows.EVENT_FIELDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """How much a config may take now: `free` deliveries at once, each leased for `lease`."""
+
+    recipient: Recipient
+    notification_type: str
+    free: int
+    lease: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A delivery that is this daemon's to attempt until its lease ends.
+
+    `tries` counts the attempts of this retry plan, `attempt` all of them; both include this one.
+    """
+
+    config_id: str
+    notification: Notification
+    attempt: int
+    tries: int
+    first_attempt_at: datetime
+    lease: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """How an attempt ended. `retry_at` None after a failure means that it was the last."""
+
+    claimed: Claimed
+    outcome: Outcome
+    started_at: datetime
+    finished_at: datetime
+    retry_at: datetime | None = None
+
+
+def turn(db: Database, settled: Sequence[Settled], lanes: Mapping[str, Capacity], now: datetime) -> list[Claimed]:
+    """Settle what ended and claim what is due, in one transaction. `lanes` by config id."""
+    if not settled and not _anything_due(db, now):
+        return []
+    with db.transaction():
+        settle(db, settled)
+        _release_held(db, lanes, now)
+        return [claimed for lane in lanes.values() if lane.free > 0 for claimed in _claim(db, lane, now)]
+
+
+def next_due(db: Database) -> datetime | None:
+    """When the next delivery is due, or the next hold ends; None if nothing waits."""
+    due = [
+        row[0]
+        for state in ("pending", "retrying", "gathering")
+        for row in db.run("SELECT MIN(due_at) FROM deliveries WHERE state = ?", [state])
+    ]
+    due += [row[0] for row in db.run("SELECT MIN(until) FROM verdicts WHERE decided = 'held'")]
+    return min((rows.moment(moment) for moment in due if moment), default=None)
+
+
+def settle(db: Database, settled: Iterable[Settled]) -> None:
+    """Record how attempts ended. One whose lease was taken over meanwhile changes nothing but its history."""
+    items = list(settled)
+    db.write_many(
+        "UPDATE deliveries SET state = ?, due_at = ?, finished_at = ?, error = ?, lease = NULL, lease_until = NULL"
+        " WHERE id = ? AND lease = ? AND state = 'sending'",
+        [_settled_row(item) for item in items],
+    )
+    db.write_many(
+        "UPDATE notification_history SET finished_at = ?, duration_ms = ?, result = ?, success = ?, status_code = ?,"
+        " error = ? WHERE delivery_id = ? AND attempt = ?",
+        [_attempt_row(item) for item in items],
+    )
+
+
+def take_up(db: Database, now: datetime, *, all_leases: bool) -> int:
+    """Take up deliveries whose lease ended, or, at the start of the one daemon, all that were in flight. How many."""
+    with db.transaction():
+        moment = rfc3339(now)
+        condition = "state = 'sending'" if all_leases else "state = 'sending' AND lease_until <= ?"
+        found = db.run(f"SELECT id, attempts FROM deliveries WHERE {condition}", [] if all_leases else [moment])
+        text = "unknown: the daemon stopped" if all_leases else "unknown: the attempt outlived its lease"
+        db.write_many(
+            "UPDATE notification_history SET finished_at = ?, result = 'unknown', success = 0, error = ?"
+            " WHERE delivery_id = ? AND attempt = ? AND finished_at IS NULL",
+            [(moment, text, identity, attempt) for identity, attempt in found],
+        )
+        db.write_many(
+            "UPDATE deliveries SET state = 'retrying', due_at = ?, error = ?, lease = NULL, lease_until = NULL"
+            " WHERE id = ?",
+            [(moment, text, identity) for identity, _ in found],
+        )
+    return len(found)
+
+
+def enqueue_test(db: Database, config_id: str, config: str, now: datetime) -> str:
+    """Put a test for one config in the outbox: the same path as anything else. Its delivery id."""
+    token = secrets.token_hex(12)
+    event, delivery = describe.test_event(config, token, now), f"dlv_{token}"
+    with db.transaction():
+        db.write_many(rows.INSERT_EVENT, [rows.event_row(_found(event), None, rfc3339(now), untold=False)])
+        db.write_many(rows.INSERT_VERDICT, [(event.id, config_id, "planned", "a person asked for it", delivery, None)])
+        moment = rfc3339(now)
+        row = (delivery, config_id, f"test:{token}", "pending", Reason.TEST.value, moment, 1, False, moment)
+        db.write_many(rows.INSERT_DELIVERY, [row])
+        books.add(db, f"config:{config_id}", {"test_planned": 1})
+    return delivery
+
+
+def requeue(db: Database, delivery_ids: Iterable[str], now: datetime) -> list[str]:
+    """Give dead, expired or cancelled deliveries a new life, with a new retry plan. The ids that were."""
+    moment, done = rfc3339(now), []
+    with db.transaction():
+        for identity in delivery_ids:
+            changed = db.run(
+                "UPDATE deliveries SET state = 'pending', due_at = ?, plan_from = attempts, first_attempt_at = NULL,"
+                f" finished_at = NULL, error = NULL WHERE id = ? AND state IN {LOST} RETURNING id",
+                [moment, identity],
+            )
+            done += [row[0] for row in changed]
+    return done
+
+
+def cancel(db: Database, config_id: str, why: str, now: datetime) -> int:
+    """Cancel what waits for a config that was disabled or deleted, visibly. How many deliveries."""
+    with db.transaction():
+        cancelled = db.run(
+            "UPDATE deliveries SET state = 'cancelled', finished_at = ?, error = ?"
+            " WHERE config_id = ? AND state IN ('gathering', 'pending', 'retrying') RETURNING id",
+            [rfc3339(now), why, config_id],
+        )
+        dropped = db.run(
+            "UPDATE verdicts SET decided = 'dropped', reason = ?, until = NULL WHERE config_id = ? AND decided = 'held'"
+            " RETURNING event_id",
+            [why, config_id],
+        )
+        books.add(db, f"config:{config_id}", {"held": -len(dropped), "dropped": len(dropped)})
+    return len(cancelled)
+
+
+# -- claiming ----------------------------------------------------------------------------------------
+
+
+def _anything_due(db: Database, now: datetime) -> bool:
+    due = next_due(db)
+    return due is not None and due <= now
+
+
+def _release_held(db: Database, lanes: Mapping[str, Capacity], now: datetime) -> None:
+    """Holds that have ended become deliveries."""
+    held = db.run(
+        f"SELECT v.config_id, v.reason, {_EVENT} FROM verdicts v JOIN events e ON e.id = v.event_id"
+        " WHERE v.decided = 'held' AND v.until <= ? ORDER BY e.seq LIMIT 5000",
+        [rfc3339(now)],
+    )
+    items = [(rows.event_of(row[2:]), lanes[row[0]].recipient, row[1]) for row in held if row[0] in lanes]
+    if not items:
+        return
+    view = planning.view(db, [_found(event) for event, _, _ in items], [lane.recipient for lane in lanes.values()])
+    planning.write(db, release(items, view, now), [], now)
+    for config_id in {recipient.id for _, recipient, _ in items}:
+        count = sum(recipient.id == config_id for _, recipient, _ in items)
+        # The release planned each once more; it was offered only once.
+        books.add(db, f"config:{config_id}", {"held": -count, "offered": -count})
+
+
+def _claim(db: Database, lane: Capacity, now: datetime) -> list[Claimed]:
+    """Lease the lane's oldest due deliveries, freeze digests, and write the attempts' rows."""
+    chosen: list[_Due] = []
+    for row in _due(db, lane, now):
+        if len(chosen) == lane.free:
+            break
+        if not row.closing or _may_close(db, lane.recipient.id, row, now):
+            chosen.append(row)
+    claimed = [_claimed(db, lane, row, now) for row in chosen]
+    _write_claims(db, lane, claimed, chosen, now)
+    return claimed
+
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    id: str
+    due_at: str
+    seq: int
+    state: str
+    reason: str
+    count: int
+    attempts: int
+    plan_from: int
+    closing: int
+    group_key: str
+    first_attempt_at: str | None
+
+
+_WAITS_FOR_ITS_GROUP = (
+    "AND NOT EXISTS (SELECT 1 FROM deliveries o WHERE o.config_id = d.config_id AND o.group_key = d.group_key"
+    f" AND o.state IN {UNSENT})"
+)
+_DUE = (
+    "SELECT id, due_at, seq, state, reason, count, attempts, plan_from, closing, group_key, first_attempt_at"
+    " FROM deliveries d WHERE config_id = ? AND state = ? AND due_at <= ? {} ORDER BY due_at, seq LIMIT ?"
+)
+
+
+def _due(db: Database, lane: Capacity, now: datetime) -> list[_Due]:
+    """The oldest due, of each state by its index. A digest waits while a delivery of its group is unsent."""
+    found: list[_Due] = []
+    for state, waits in (("retrying", ""), ("pending", ""), ("gathering", _WAITS_FOR_ITS_GROUP)):
+        due = db.run(_DUE.format(waits), [lane.recipient.id, state, rfc3339(now), lane.free])
+        found += [_Due(*row) for row in due]
+    return sorted(found, key=lambda row: (row.due_at, row.seq))
+
+
+def _may_close(db: Database, config_id: str, row: _Due, now: datetime) -> bool:
+    """A closing event never overtakes what it closes, and is void for a config that was never told."""
+    members: dict[str, list[tuple[str, str]]] = {}
+    for event, state, due_at in db.run(
+        "SELECT e.id, d.state, d.due_at FROM verdicts v JOIN events e ON e.id = v.event_id"
+        f" JOIN events told ON told.condition = e.closes_id AND {TELLS}"
+        " JOIN verdicts tv ON tv.event_id = told.id AND tv.config_id = v.config_id AND tv.decided = 'planned'"
+        " JOIN deliveries d ON d.id = tv.delivery_id"
+        " WHERE v.delivery_id = ? AND e.closes_id IS NOT NULL AND d.id <> v.delivery_id",
+        [row.id],
+    ):
+        members.setdefault(event, []).append((state, due_at))
+    waiting = [
+        due for told in members.values() for state, due in told if state not in ("sent", "dead", "expired", "cancelled")
+    ]
+    if waiting:
+        later = min(max(rfc3339(now + timedelta(seconds=1)), *waiting), rfc3339(now + _BLOCKED_FOR_AT_MOST))
+        db.run("UPDATE deliveries SET due_at = ? WHERE id = ?", [later, row.id])
+        return False
+    void = [event for event, told in members.items() if all(state != "sent" for state, _ in told)]
+    return _drop_void(db, config_id, row, void, now)
+
+
+def _drop_void(db: Database, config_id: str, row: _Due, void: Sequence[str], now: datetime) -> bool:
+    """Take out the closings whose opening never arrived; True if something is left to send."""
+    if not void:
+        return True
+    why = "what this closes was never delivered"
+    db.write_many(
+        "UPDATE verdicts SET decided = 'dropped', reason = ? WHERE event_id = ? AND delivery_id = ?",
+        [(why, event, row.id) for event in void],
+    )
+    books.add(db, f"config:{config_id}", {"closing_planned": -len(void), "closing_dropped": len(void)})
+    left = row.count - len(void)
+    if left:
+        db.run("UPDATE deliveries SET count = ? WHERE id = ?", [left, row.id])
+        # Its count has changed under the claim's feet: it is taken at the next turn.
+        return False
+    db.run(
+        "UPDATE deliveries SET state = 'cancelled', count = 0, finished_at = ?, error = ? WHERE id = ?",
+        [rfc3339(now), why, row.id],
+    )
+    return False
+
+
+def _claimed(db: Database, lane: Capacity, row: _Due, now: datetime) -> Claimed:
+    return Claimed(
+        config_id=lane.recipient.id,
+        notification=_notification(db, lane, row),
+        attempt=row.attempts + 1,
+        tries=row.attempts + 1 - row.plan_from,
+        first_attempt_at=rows.moment(row.first_attempt_at) or now,
+        lease=secrets.token_hex(8),
+    )
+
+
+def _notification(db: Database, lane: Capacity, row: _Due) -> Notification:
+    """The delivery's events as one notification: the same at each attempt, for its members are frozen."""
+    members = "FROM verdicts v JOIN events e ON e.id = v.event_id WHERE v.delivery_id = ?"
+    limit = SAMPLES - 1 if row.count > SAMPLES else SAMPLES
+    found = db.run(f"SELECT {_EVENT} {members} ORDER BY e.seq LIMIT {limit}", [row.id])
+    if row.count > SAMPLES:
+        found += db.run(f"SELECT {_EVENT} {members} ORDER BY e.seq DESC LIMIT 1", [row.id])
+    events = [rows.event_of(event) for event in found]
+    first, last = min(e.timestamp for e in events), max(e.timestamp for e in events)
+    if row.count > SAMPLES:
+        ends = db.run(f"SELECT MIN(e.timestamp), MAX(e.timestamp) {members}", [row.id])[0]
+        first, last = rows.moment(ends[0]), rows.moment(ends[1])
+    sample = tuple(events)
+    headline = sample[0] if row.count == 1 else describe.digest(sample, row.count, first, last, row.id)
+    return Notification(row.id, lane.recipient.name, Reason(row.reason), headline, sample, row.count, first, last)
+
+
+def _write_claims(db: Database, lane: Capacity, claimed: Sequence[Claimed], due: Sequence[_Due], now: datetime) -> None:
+    moment, lease_until = rfc3339(now), rfc3339(now + lane.lease)
+    db.write_many(
+        "UPDATE deliveries SET state = 'sending', lease = ?, lease_until = ?, attempts = ?, first_attempt_at = ?"
+        " WHERE id = ?",
+        [(c.lease, lease_until, c.attempt, rfc3339(c.first_attempt_at), c.notification.id) for c in claimed],
+    )
+    db.write_many(
+        "INSERT INTO notification_history (delivery_id, config_id, config_name, notification_type, attempt, event_id,"
+        " event_type, severity, connector_id, entity_type, title, count, started_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [_history_row(lane, c, moment) for c in claimed],
+    )
+    # A digest that leaves opens the next window of its group.
+    until = now + lane.recipient.window
+    planning.write_windows(db, {(lane.recipient.id, row.group_key): until for row in due if row.state == "gathering"})
+
+
+def _history_row(lane: Capacity, claimed: Claimed, moment: str) -> rows.Row:
+    n = claimed.notification
+    return (
+        n.id, claimed.config_id, lane.recipient.name, lane.notification_type, claimed.attempt, n.events[0].id,
+        n.event.event_type.value, n.event.severity.value, n.event.connector_id, n.event.entity_type,
+        n.event.title, n.count, moment,
+    )  # fmt: skip
+
+
+# -- settling ----------------------------------------------------------------------------------------
+
+
+def _settled_row(item: Settled) -> rows.Row:
+    claimed, outcome = item.claimed, item.outcome
+    finished: datetime | None = item.finished_at
+    if outcome.result is Result.SENT:
+        state, due = "sent", item.finished_at
+    elif item.retry_at is None:
+        state, due = "dead", item.finished_at
+    else:
+        state, due, finished = "retrying", item.retry_at, None
+    return (state, rfc3339(due), rows.text(finished), outcome.reason or None, claimed.notification.id, claimed.lease)
+
+
+def _attempt_row(item: Settled) -> rows.Row:
+    outcome = item.outcome
+    duration = (item.finished_at - item.started_at).total_seconds() * 1000
+    return (
+        rfc3339(item.finished_at), round(max(duration, 0.0), 3), outcome.result.value, outcome.result is Result.SENT,
+        outcome.status_code, rows.clean(outcome.reason) or None, item.claimed.notification.id, item.claimed.attempt,
+    )  # fmt: skip
+
+
+def _found(event: Event) -> Finding:
+    return Finding(event)

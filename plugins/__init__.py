@@ -1,0 +1,1 @@
+"""The channels and filters that come with notifyd; ordinary plugins that see only `notifyd.api`."""

@@ -1,0 +1,53 @@
+"""The systemd unit and its account, judged by systemd's own tools where they are installed."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+SYSTEMD = Path(__file__).parents[2] / "systemd"
+UNIT = SYSTEMD / "notifyd.service"
+WORST_EXPOSURE = "15"  # of 100: systemd-analyze counts in tenths here
+
+
+def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
+    environ = {**os.environ, "SYSTEMD_COLORS": "0", "SYSTEMD_PAGER": ""}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environ)
+
+
+needs_systemd_analyze = pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not here")
+needs_systemd_sysusers = pytest.mark.skipif(not shutil.which("systemd-sysusers"), reason="systemd-sysusers is not here")
+
+
+@needs_systemd_analyze
+def test_systemd_has_nothing_to_say_against_the_unit(tmp_path: Path) -> None:
+    """With /bin/true in the place of /usr/bin/notifyd, which verify would miss."""
+    copy = tmp_path / UNIT.name
+    copy.write_text(UNIT.read_text(encoding="utf-8").replace("/usr/bin/notifyd", "/bin/true"), encoding="utf-8")
+    done = run("systemd-analyze", "verify", copy)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@needs_systemd_analyze
+def test_the_sandbox_leaves_little_exposed() -> None:
+    done = run("systemd-analyze", "security", "--offline=yes", f"--threshold={WORST_EXPOSURE}", UNIT)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@needs_systemd_sysusers
+def test_the_account_is_made(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    done = run("systemd-sysusers", f"--root={tmp_path}", SYSTEMD / "notifyd.sysusers")
+    assert done.returncode == 0, done.stderr
+    assert "notifyd:" in (tmp_path / "etc" / "passwd").read_text(encoding="utf-8")
+    assert "notifyd:" in (tmp_path / "etc" / "group").read_text(encoding="utf-8")
+
+
+def test_the_unit_runs_as_the_account_and_the_guide_installs_both() -> None:
+    unit, guide = UNIT.read_text(encoding="utf-8"), (SYSTEMD / "README.md").read_text(encoding="utf-8")
+    assert "User=notifyd\n" in unit
+    assert "u notifyd " in (SYSTEMD / "notifyd.sysusers").read_text(encoding="utf-8")
+    assert "/usr/lib/sysusers.d/notifyd.conf" in guide
+    assert "/etc/systemd/system/notifyd.service" in guide

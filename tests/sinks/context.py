@@ -1,0 +1,103 @@
+"""What a channel under test is handed: a notification, and a context that keeps what is logged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from notifyd.api import Event, EventType, Http, Notification, Reason, Rendered, Severity
+from notifyd.render import render
+
+NOW = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)
+
+
+def an_event(**changes: Any) -> Event:
+    """A failed sync, except for what the test changes."""
+    values = {
+        "id": "5f0c7a1d2b3e4f60",
+        "event_type": EventType.SYNC_ERROR,
+        "severity": Severity.ERROR,
+        "title": "Sync Error: quickbooks - orders",
+        "message": "500: QuickBooks said that the order is not complete",
+        "timestamp": NOW,
+        "connector_id": "quickbooks",
+        "entity_type": "orders",
+        "error_type": "sync_failure",
+        "tenant_id": "acme",
+        "schedule_id": "nightly",
+        "run_id": "run-4711",
+        "source": "shop",
+        "details": {"sync_id": "run-4711", "connector": "quickbooks", "entity": "orders", "entity_id": "WC-10492"},
+        "suggested_actions": ("Check the credentials", "Retry the failed records"),
+    }
+    return Event(**{**values, **changes})
+
+
+def a_notification(event: Event | None = None, *events: Event, count: int = 0, **changes: Any) -> Notification:
+    """One event; or, with `events`, a digest of them under the headline `event`."""
+    event = event or an_event()
+    values = {
+        "id": "0192f0c1e5b27c3d",
+        "config": "ops-mail",
+        "reason": Reason.DIGEST if events else Reason.FIRST,
+        "event": event,
+        "events": events or (event,),
+        "count": count or len(events) or 1,
+        "first_at": NOW,
+        "last_at": NOW,
+    }
+    return Notification(**{**values, **changes})
+
+
+class Line(NamedTuple):
+    """One line that a channel logged."""
+
+    level: str
+    event: str
+    fields: dict[str, Any]
+
+
+class LogLines:
+    """A logger that keeps its lines."""
+
+    def __init__(self) -> None:
+        self.lines: list[Line] = []
+
+    def debug(self, event: str, **fields: Any) -> None:
+        self.lines.append(Line("debug", event, fields))
+
+    def info(self, event: str, **fields: Any) -> None:
+        self.lines.append(Line("info", event, fields))
+
+    def warning(self, event: str, **fields: Any) -> None:
+        self.lines.append(Line("warning", event, fields))
+
+    def error(self, event: str, **fields: Any) -> None:
+        self.lines.append(Line("error", event, fields))
+
+
+class NoHttp:
+    """The HTTP of a channel that has no use for it."""
+
+    async def request(self, method: str, url: str, **_: Any) -> Any:
+        raise AssertionError(f"this test expects no HTTP, but the channel asked for {method} {url}")
+
+
+@dataclass
+class TestContext:
+    """The context of one attempt: `await channel.send(notification, TestContext(notification, http=…))`."""
+
+    __test__ = False  # not a test case, whatever pytest makes of its name
+
+    notification: Notification
+    http: Http = field(default_factory=NoHttp)
+    log: LogLines = field(default_factory=LogLines)
+    now: datetime = NOW
+    attempt: int = 1
+    delivery_id: str = "0192f0c1e5b27c3d"
+    timeout: float = 5.0
+
+    def render(self) -> Rendered:
+        """The notification in the daemon's own words."""
+        return render(self.notification)

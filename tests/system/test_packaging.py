@@ -1,0 +1,150 @@
+"""The sdist, the wheel built from it, and a fresh virtualenv with the wheel and what it declares to need."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import venv
+import zipfile
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+import notifyd
+
+ROOT = Path(__file__).parents[2]
+NOT_SOURCE = shutil.ignore_patterns(
+    ".git", ".venv", "__pycache__", ".*_cache", "*.egg-info", "build", "dist", ".hypothesis", "tests"
+)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the sdist and the wheel made from it, out of a copy of the tree that holds no build leftovers."""
+    source, out = tmp_path_factory.mktemp("clone") / "notifyd", tmp_path_factory.mktemp("dist")
+    shutil.copytree(ROOT, source, symlinks=True, ignore=NOT_SOURCE)
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", str(out), str(source))
+    return out
+
+
+@pytest.fixture(scope="module")
+def wheel(built: Path) -> Path:
+    [path] = built.glob("notifyd-*.whl")
+    return path
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bin folder of a fresh virtualenv that has the wheel, and only what the wheel says that it needs."""
+    home = tmp_path_factory.mktemp("venv")
+    venv.create(home, with_pip=False)
+    [packages] = home.glob("lib/python*/site-packages")
+    for distribution in needed_by(wheel):
+        link(distribution, packages)
+    python = str(home / "bin" / "python")
+    run(sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-index", str(wheel))
+    return home / "bin"
+
+
+def run(*command: str) -> str:
+    """What the command printed; its failure is the test's, with all that it said."""
+    surroundings = {key: text for key, text in os.environ.items() if not key.startswith(("PYTHON", "NOTIFYD"))}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/", env=surroundings)
+    assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def needed_by(wheel: Path) -> list[metadata.Distribution]:
+    """What the wheel requires, and what that requires in turn, as it is installed here."""
+    [described] = metadata.distributions(path=[str(wheel)])
+    found: dict[str, metadata.Distribution] = {}
+    waiting, seen = list(requirements(described)), set()
+    while waiting:
+        requirement = waiting.pop()
+        if (wanted := (requirement.name, *sorted(requirement.extras))) not in seen:
+            seen.add(wanted)
+            distribution = metadata.distribution(requirement.name)
+            found[distribution.name] = distribution
+            waiting += requirements(distribution, *requirement.extras)
+    return list(found.values())
+
+
+def requirements(distribution: metadata.Distribution, *extras: str) -> Iterator[Requirement]:
+    """The requirements that apply on this machine, with these extras of the distribution."""
+    for requirement in map(Requirement, distribution.requires or []):
+        if requirement.marker is None or any(requirement.marker.evaluate({"extra": extra}) for extra in ("", *extras)):
+            yield requirement
+
+
+def link(distribution: metadata.Distribution, packages: Path) -> None:
+    """Put the distribution's files, as they are installed here, into another site-packages."""
+    for name in {file.parts[0] for file in distribution.files or []} - {"..", "__pycache__"}:
+        (packages / name).symlink_to(Path(str(distribution.locate_file(name))))
+
+
+def source_files() -> dict[str, Path]:
+    """Every file that an installation must have, by its name in the wheel."""
+    return {
+        f"{package}/{path.relative_to(ROOT / folder)}": path
+        for folder, package in (("notifyd", "notifyd"), ("plugins", "notifyd_plugins"))
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".md"
+    }
+
+
+def test_the_wheel_has_every_file_of_both_packages_as_it_is(wheel: Path) -> None:
+    """Code, plugins, presets, migrations, templates, the default settings and the unit: links are real files there."""
+    expected = {name: path.read_bytes() for name, path in source_files().items()}
+    with zipfile.ZipFile(wheel) as archive:
+        found = {name: archive.read(name) for name in archive.namelist() if ".dist-info/" not in name}
+    assert sorted(found) == sorted(expected)
+    assert [name for name in found if found[name] != expected[name]] == []
+
+
+def test_the_sdist_has_what_the_wheel_is_built_from(built: Path) -> None:
+    [path] = built.glob("notifyd-*.tar.gz")
+    with tarfile.open(path) as archive:
+        found = {member.name.split("/", 1)[-1] for member in archive.getmembers() if member.isfile()}
+    expected = {name.replace("notifyd_plugins/", "plugins/") for name in source_files()}
+    assert {*expected, "pyproject.toml", "README.md", "LICENSE"} - found == set()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "notifyd/files/notifyd.toml",
+        "notifyd/files/notifyd.service",
+        "notifyd/files/notifyd.sysusers",
+        "notifyd/sources/presets/easysale.toml",
+        "notifyd/sources/presets/easysale-runs.toml",
+        "notifyd_plugins/email.py",
+    ],
+)
+def test_what_the_guides_promise_is_in_the_wheel(wheel: Path, name: str) -> None:
+    assert zipfile.Path(wheel, name).is_file()
+
+
+def test_the_fresh_virtualenv_runs_what_the_wheel_brought(installed: Path) -> None:
+    where = "import notifyd, notifyd_plugins; print(notifyd.__file__, notifyd_plugins.__file__)"
+    for path in run(str(installed / "python"), "-c", where).split():
+        assert Path(path).is_relative_to(installed.parent)
+
+
+def test_the_installed_command_says_its_version(installed: Path) -> None:
+    assert notifyd.__version__ in run(str(installed / "notifyd"), "--version")
+
+
+def test_the_installed_command_finds_its_plugins(installed: Path) -> None:
+    listing = json.loads(run(str(installed / "notifyd"), "plugins", "--json"))
+    assert {"email", "slack", "webhook"} <= {item["name"] for item in listing["items"]}
+
+
+def test_the_installed_command_writes_the_default_settings(installed: Path, tmp_path: Path) -> None:
+    settings = tmp_path / "notifyd.toml"
+    run(str(installed / "notifyd"), "init", str(settings))
+    assert settings.read_bytes() == (ROOT / "config" / "notifyd.toml").read_bytes()
