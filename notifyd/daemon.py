@@ -11,7 +11,9 @@ import json
 import signal
 import time
 from collections.abc import Coroutine
+from contextlib import AsyncExitStack
 from datetime import UTC, timedelta
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -22,16 +24,17 @@ from notifyd.errors import NotifydError
 from notifyd.filtering import Gate, gate_of
 from notifyd.lane import Lane, lane_of
 from notifyd.observe import health as parts
+from notifyd.observe import logs
 from notifyd.observe.health import Health
 from notifyd.observe.sd_notify import notify
 from notifyd.poller import Poller
 from notifyd.schedule import Schedule
 from notifyd.sender import Sender
-from notifyd.settings import NotificationSettings, Settings, SourceSettings, format_duration, load
+from notifyd.settings import NotificationSettings, Settings, SourceSettings, format_duration, load, sqlite_path
 from notifyd.sources import open_source
 from notifyd.store import configs, cursors, outbox, retention
 from notifyd.store.configs import Provisioned
-from notifyd.store.database import Lock, StoreError, open_database, path_of
+from notifyd.store.database import Lock, StoreError, open_database
 from notifyd.store.thread import StoreThread
 from notifyd.web.app import create_app
 from notifyd.web.server import HttpServer
@@ -56,44 +59,34 @@ class Daemon:
         self.lanes: dict[str, Lane] = {}
         self.sender: Sender
         self.pollers: list[Poller] = []
-        self.server: HttpServer | None = None
-        self._lock: Lock | None = None
+        self._running = AsyncExitStack()
+        self._stopping = False
+        self._grace = GRACE
 
     async def start(self) -> None:
-        """Bring everything up: state, lanes, sender, pollers, server."""
-        await self._open_state()
-        try:
-            await self._open_lanes()
-            self._start_sender()
-            self._start_polling()
-            await self._start_server()
-        except BaseException:
-            await self._close_state()
-            raise
+        """Bring everything up: state, lanes, sender, pollers, server; where one cannot, nothing stays up."""
+        async with AsyncExitStack() as running:
+            await self._open_state(running)
+            await self._open_lanes(running)
+            self._start_sender(running)
+            self._start_polling(running)
+            await self._start_server(running)
+            self._running = running.pop_all()
 
     async def stop(self, grace: float = GRACE) -> None:
-        """Take everything down in the order that loses nothing: what is in flight ends, the rest stays queued."""
-        if self.server:
-            await self.server.stop()
-        await self.schedule.stop()
-        await self.sender.stop(grace)
-        for poller in self.pollers:
-            await poller.close()
-        for lane in self.lanes.values():
-            await lane.close()
-        await self._close_state()
+        """Take everything down in reverse, which loses nothing: what is in flight ends, the rest stays queued."""
+        self._stopping, self._grace = True, grace
+        await self._running.aclose()
 
     # -- the parts -------------------------------------------------------------------------------
 
-    async def _open_state(self) -> None:
+    async def _open_state(self, running: AsyncExitStack) -> None:
         """Become the one daemon of the state DB, bring it up to date, and take up what a crash left in flight."""
-        path = path_of(self.settings.daemon.state)
+        running.callback(_locked(sqlite_path(self.settings.daemon.state)).release)
         database = open_database(self.settings.daemon.state, create=True)
-        self._lock = Lock(path)
-        if not self._lock.take():
-            raise StoreError(f"another notifyd runs on the state DB {path}; one daemon per state DB")
-        self.store = StoreThread(database)
         database.close()  # the connection of this thread; the store thread makes its own
+        self.store = StoreThread(database)
+        running.push_async_callback(self.store.close)
         now = self.clock()
         left = await self.store(outbox.take_up, now, all_leases=True)
         if left:
@@ -101,25 +94,25 @@ class Daemon:
         await self.store(configs.provision, [_provisioned(n) for n in self.settings.notifications], now)
         await self.store(cursors.name, [(source.name, source.id) for source in self.settings.sources])
 
-    async def _close_state(self) -> None:
-        await self.store.close()
-        if self._lock:
-            self._lock.release()
-
-    async def _open_lanes(self) -> None:
+    async def _open_lanes(self, running: AsyncExitStack) -> None:
         for notification in self.settings.notifications:
             if notification.enabled:
                 lane = lane_of(notification, self.settings.registry)
+                running.push_async_callback(lane.close)
                 await lane.open()
                 self.lanes[lane.recipient.id] = lane
 
-    def _start_sender(self) -> None:
+    def _start_sender(self, running: AsyncExitStack) -> None:
         self.sender = Sender(self.lanes, self.store, self.clock, self.health)
         self.sender.start()
+        running.push_async_callback(self._stop_sender)
         self.schedule.add(self._take_up_expired, _LOOK_AT_LEASES, UTC, name="leases")
         self.schedule.add(self._prune, _PRUNE, UTC, name="retention")
 
-    def _start_polling(self) -> None:
+    async def _stop_sender(self) -> None:
+        await self.sender.stop(self._grace)
+
+    def _start_polling(self, running: AsyncExitStack) -> None:
         gates = [gate_of(n, self.settings.registry) for n in self.settings.notifications if n.enabled]
         for source in self.settings.sources:
             if source.enabled:
@@ -127,6 +120,14 @@ class Daemon:
                 self.pollers.append(poller)
                 self.schedule.add(poller.poll, source.poll, source.timezone, name=f"poll {source.name}")
         self.schedule.start()
+        running.push_async_callback(self._stop_polling)
+
+    async def _stop_polling(self) -> None:
+        for poller in self.pollers:
+            poller.stop()
+        await self.schedule.stop()
+        for poller in self.pollers:
+            await poller.close()
 
     def _poller(self, source: SourceSettings, gates: list[Gate]) -> Poller:
         return Poller(
@@ -140,10 +141,11 @@ class Daemon:
             found=self.sender.wake,
         )
 
-    async def _start_server(self) -> None:
+    async def _start_server(self, running: AsyncExitStack) -> None:
         if self.settings.http.listen:
-            self.server = HttpServer(create_app(self.health, self.expected, self.clock), self.settings.http.listen)
-            await self.server.start()
+            server = HttpServer(create_app(self.health, self.expected, self.clock), self.settings.http.listen)
+            await server.start()
+            running.push_async_callback(server.stop)
 
     async def _take_up_expired(self) -> None:
         """Should a channel outlive its lease against all rules, its delivery is not lost."""
@@ -152,7 +154,9 @@ class Daemon:
 
     async def _prune(self) -> None:
         """Remove what is older than the retention, batch by batch, letting polls and sends in between."""
-        while await self.store(retention.prune, self.clock(), self.settings.daemon.retention):  # noqa: ASYNC110
+        removed = 1
+        while removed and not self._stopping:
+            removed = await self.store(retention.prune, self.clock(), self.settings.daemon.retention)
             await asyncio.sleep(0.05)
 
     # -- readiness -------------------------------------------------------------------------------
@@ -193,11 +197,24 @@ async def _reload(daemon: Daemon) -> Daemon:
         for line in str(error).splitlines():
             log.error("the new settings are refused, the old ones go on", problem=line)
     else:
-        await daemon.stop()
-        daemon = Daemon(settings, daemon.clock)
-        await daemon.start()
-        log.info("reloaded", sources=len(daemon.pollers), configs=len(daemon.lanes))
+        logs.configure(settings.daemon.log_level)
+        daemon = await _replaced(daemon, settings)
     notify("READY=1", "STATUS=running")
+    return daemon
+
+
+async def _replaced(old: Daemon, settings: Settings) -> Daemon:
+    """A daemon with the new settings; or, where it cannot start (its port is in use), one with the old."""
+    await old.stop()
+    daemon = Daemon(settings, old.clock)
+    try:
+        await daemon.start()
+    except NotifydError as error:
+        log.error("the new settings cannot be used, the old ones go on", problem=str(error))
+        daemon = Daemon(old.settings, old.clock)
+        await daemon.start()
+    else:
+        log.info("reloaded", sources=len(daemon.pollers), configs=len(daemon.lanes))
     return daemon
 
 
@@ -231,6 +248,19 @@ async def _until(coroutine: Coroutine[Any, Any, None], stop: asyncio.Event) -> N
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     for task in tasks:
         task.cancel()
+
+
+def _locked(path: Path) -> Lock:
+    """The lock comes before the database: a newer notifyd must not upgrade it beneath one that runs."""
+    lock = Lock(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        taken = lock.take()
+    except OSError as error:
+        raise StoreError(f"the state DB {path} cannot be used: {error.strerror} ({error.filename})") from None
+    if not taken:
+        raise StoreError(f"another notifyd runs on the state DB {path}; one daemon per state DB")
+    return lock
 
 
 def _origin(source: SourceSettings) -> Origin:

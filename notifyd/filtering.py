@@ -102,5 +102,6 @@ def _one(name: str, decide: Callable[[Event, FilterContext], Verdict], event: Ev
 
 def _makes_sense(verdict: Any) -> bool:
     if isinstance(verdict, Hold):
-        return isinstance(verdict.until, datetime) and verdict.until.tzinfo is not None
+        until: object = verdict.until
+        return isinstance(until, datetime) and until.tzinfo is not None
     return isinstance(verdict, Pass | Drop)

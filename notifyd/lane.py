@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,13 +13,13 @@ from typing import Any
 import structlog
 from pydantic import BaseModel
 
-from notifyd.api import Answer, Channel, Http, Notification, Reject, Rendered, Retry
+from notifyd.api import Answer, Channel, Http, HttpOptions, Notification, Reject, Rendered, Retry
 from notifyd.api.channel import Logger
 from notifyd.api.options import MASK, Secret
 from notifyd.core.plan import Recipient
 from notifyd.filtering import recipient_of
 from notifyd.model import Outcome, Result
-from notifyd.outbound import HttpClient
+from notifyd.outbound import Dialer, Guard, HttpClient
 from notifyd.plugin_host import Registry
 from notifyd.render import render
 from notifyd.settings import NotificationSettings
@@ -28,6 +29,7 @@ CONCURRENCY = 8
 """Attempts at once per config: as many as an endpoint has connections."""
 
 _REASON_LENGTH = 1000
+_PATIENCE = 1.0
 
 log = structlog.get_logger("notifyd.lane")
 
@@ -40,6 +42,7 @@ class Lane:
     notification_type: str
     channel: Channel[Any]
     http: HttpClient
+    dialer: Dialer
     timeout: timedelta
     log: Logger
     secrets: tuple[str, ...] = ()
@@ -72,13 +75,16 @@ class Lane:
         Only a cancellation from outside (the daemon stops) gets through.
         """
         seconds = self.timeout.total_seconds()
-        ctx = AttemptContext(notification, _Watching(self.http), self.log, now, number, seconds)
-        limit = asyncio.timeout(seconds)
+        ctx = AttemptContext(notification, _Watching(self.http), self.dialer, self.log, now, number, seconds)
+        # A little longer than the channel's own, whose words say more about what was slow.
+        limit = asyncio.timeout(seconds + _PATIENCE)
         try:
             async with limit:
-                await self.channel.send(notification, ctx)
-        except asyncio.CancelledError:
-            raise
+                note = await self.channel.send(notification, ctx)
+        except asyncio.CancelledError as error:
+            if (task := asyncio.current_task()) and task.cancelling():
+                raise
+            return self._bug(notification, error)
         except Retry as retry:
             return self._outcome(Result.RETRY, retry.reason, retry.status_code, retry.after)
         except Reject as reject:
@@ -87,7 +93,7 @@ class Lane:
             if limit.expired():
                 return self._outcome(Result.RETRY, f"no answer within {seconds:g} s")
             return self._bug(notification, error)
-        return Outcome(Result.SENT, status_code=ctx.http.status)
+        return self._outcome(Result.SENT, note if isinstance(note, str) else "", ctx.http.status)
 
     def _bug(self, notification: Notification, error: BaseException) -> Outcome:
         where = self._clean("".join(traceback.format_exception(error)))
@@ -104,17 +110,21 @@ class Lane:
         return text
 
 
-def lane_of(notification: NotificationSettings, registry: Registry) -> Lane:
-    """The lane of a config, its channel made from its options."""
-    channel = registry.channels[notification.notification_type].cls(notification.options)
+def lane_of(notification: NotificationSettings, registry: Registry, guard: Guard | None = None) -> Lane:
+    """The lane of a config, its channel made from its options; with a guard where the API made the config."""
+    options = notification.options
+    channel = registry.channels[notification.notification_type].cls(options)
+    dialer = Dialer(guard)
+    reach = options if isinstance(options, HttpOptions) else None
     return Lane(
         recipient_of(notification),
         notification.notification_type,
         channel,
-        HttpClient(timeout=notification.timeout.total_seconds()),
+        HttpClient(timeout=notification.timeout.total_seconds(), dialer=dialer, options=reach),
+        dialer,
         notification.timeout,
         log.bind(config=notification.name),
-        secrets_of(notification.options),
+        secrets_of(options),
     )
 
 
@@ -124,6 +134,7 @@ class AttemptContext:
 
     notification: Notification
     http: _Watching
+    dialer: Dialer
     log: Logger
     now: datetime
     attempt: int
@@ -133,6 +144,10 @@ class AttemptContext:
     def delivery_id(self) -> str:
         """Never changes between attempts."""
         return self.notification.id
+
+    async def connect(self, host: str, port: int) -> socket.socket:
+        """A TCP connection, where the guard allows one."""
+        return await self.dialer.connect(host, port)
 
     def render(self) -> Rendered:
         """The notification as title, text and HTML."""

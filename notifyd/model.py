@@ -279,6 +279,7 @@ class Notification:
     count: int
     first_at: datetime
     last_at: datetime
+    thread: str | None = None  # the condition that it is about: what belongs together has the same
 
     @property
     def is_digest(self) -> bool:

@@ -35,10 +35,8 @@ Kind = Literal["channel", "filter"]
 P = TypeVar("P", bound="Channel[Any] | Filter[Any]")
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
-_HOOKS: Mapping[str, tuple[Kind, type[Any]]] = {
-    "notifyd_channels": ("channel", Channel),
-    "notifyd_filters": ("filter", Filter),
-}
+_HOOKS: Mapping[str, Kind] = {"notifyd_channels": "channel", "notifyd_filters": "filter"}
+_BASES: Mapping[Kind, type[Any]] = {"channel": Channel, "filter": Filter}
 _CAUGHT = (Exception, SystemExit)  # what a plugin's code may raise without taking the daemon along
 _IMPORT_SYSTEM = str(Path(importlib.__file__).parent)
 
@@ -191,15 +189,16 @@ def _collect(candidate: _Candidate, findings: _Findings) -> None:
     try:
         plugin = candidate.load()
         hooked = _hook_up(plugin)
+        slips = _misspelt(plugin, hooked)
     except pluggy.PluginValidationError as error:
         findings.problem(candidate.origin, f"a hook is declared wrongly: {str(error).splitlines()[-1]}", *claims)
     except _CAUGHT as error:
         findings.problem(candidate.origin, f"could not be loaded: {_describe(error)}", *claims)
     else:
-        for text in _misspelt(plugin, hooked):
-            findings.problem(candidate.origin, text, *claims)
-        for hook, (kind, base) in _HOOKS.items():
-            _ask(hooked, hook, kind, base, candidate, findings)
+        for slip in slips:
+            findings.problem(candidate.origin, slip, *claims)
+        for hook in _HOOKS:
+            _ask(candidate, getattr(hooked.hook, hook), findings)
 
 
 def _hook_up(plugin: object) -> pluggy.PluginManager:
@@ -227,7 +226,7 @@ def _unmarked(plugin: object) -> list[str]:
     """The plugin's own functions that are named like a hook but carry no mark."""
     return [
         name
-        for name, value in vars(plugin).items()
+        for name, value in getattr(plugin, "__dict__", {}).items()
         if name.startswith("notifyd_")
         and inspect.isfunction(value)
         and value.__module__ == getattr(plugin, "__name__", None)
@@ -240,21 +239,20 @@ def _did_you_mean(name: str) -> str:
     return f"; did you mean {close[0]}?" if close else f"; the hooks are {', '.join(_HOOKS)}"
 
 
-def _ask(
-    hooked: pluggy.PluginManager, hook: str, kind: Kind, base: type[Any], candidate: _Candidate, findings: _Findings
-) -> None:
+def _ask(candidate: _Candidate, hook: pluggy.HookCaller, findings: _Findings) -> None:
     """Call one hook of one plugin, if it has it, and register the classes that it returns."""
+    kind = _HOOKS[hook.name]
     try:
-        returned = _returned(getattr(hooked.hook, hook))
+        judged = [(cls, _fault(cls, kind)) for cls in _returned(hook)]
     except _CAUGHT as error:
-        findings.problem(candidate.origin, f"{hook} failed: {_describe(error)}", (kind, candidate.name))
+        findings.problem(candidate.origin, f"{hook.name} failed: {_describe(error)}", (kind, candidate.name))
         return
-    for cls in returned:
-        fault = _fault(cls, kind, base)
+    for cls, fault in judged:
         if fault is None:
             findings.add(kind, Registered(cls.name, cls, candidate.origin, _first_line(cls)))
         else:
-            findings.problem(candidate.origin, f"{hook} returned {fault}", (kind, _claimed_name(cls) or candidate.name))
+            claim = (kind, _claimed_name(cls) or candidate.name)
+            findings.problem(candidate.origin, f"{hook.name} returned {fault}", claim)
 
 
 def _returned(hook: pluggy.HookCaller) -> list[Any]:
@@ -273,8 +271,9 @@ def _returned(hook: pluggy.HookCaller) -> list[Any]:
 # What a class must be
 
 
-def _fault(cls: Any, kind: Kind, base: type[Any]) -> str | None:
+def _fault(cls: Any, kind: Kind) -> str | None:
     """What is wrong with a class that a hook returned, as the end of a sentence; None if it is usable."""
+    base = _BASES[kind]
     if isinstance(cls, base):
         return f"an instance of {type(cls).__name__}; return the class itself"
     if not isinstance(cls, type) or not issubclass(cls, base):

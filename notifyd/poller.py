@@ -19,6 +19,7 @@ import structlog
 from notifyd.clock import Clock
 from notifyd.core.detect import Detected, Memory, Tick, detect
 from notifyd.core.rules import Origin, Rules
+from notifyd.errors import NotifydError
 from notifyd.filtering import Gate, ask
 from notifyd.model import Record
 from notifyd.observe import health as parts
@@ -27,6 +28,7 @@ from notifyd.sources import Batch, Source, SourceError
 from notifyd.store import commit, cursors, memory
 from notifyd.store.commit import Committed, Polled
 from notifyd.store.cursors import Checkpoint
+from notifyd.store.database import StoreError
 from notifyd.store.thread import StoreThread
 
 P = ParamSpec("P")
@@ -58,16 +60,21 @@ class Poller:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"source-{self.name}")
         self._written_at: datetime | None = None
         self._failing = ""
+        self._stopping = False
 
     async def poll(self) -> None:
         """Read to the end of the log. What fails is said once, kept for `notifyd sources`, and tried again."""
         try:
-            while not await self._batch():
+            while not self._stopping and not await self._batch():
                 pass
         except Exception as error:
             await self._failed(error)
         else:
             self._succeeded()
+
+    def stop(self) -> None:
+        """Read no further than the batch at hand, however much of the log is left."""
+        self._stopping = True
 
     async def close(self) -> None:
         """Close the source, after the batch at hand."""
@@ -152,22 +159,32 @@ class Poller:
 
     def _succeeded(self) -> None:
         if self._failing:
-            log.info("the source can be read again", source=self.name)
+            log.info("the source is read again", source=self.name)
             self._failing = ""
         self.health.turn(parts.source(self.name), self.clock(), ok=True)
 
     async def _failed(self, error: Exception) -> None:
-        text = str(error) if isinstance(error, SourceError) else f"{type(error).__name__}: {error}"
+        text = str(error) if isinstance(error, NotifydError) else f"{type(error).__name__}: {error}"
         now = self.clock()
         self.health.turn(parts.source(self.name), now, ok=False, note=text)
         if text == self._failing:
             return
         self._failing = text
-        log.error("the source cannot be read; it is tried again at every poll", source=self.name, error=text)
+        match error:
+            case SourceError():
+                log.error("the source cannot be read; it is tried again at every poll", source=self.name, error=text)
+            case StoreError():
+                log.error("what was read cannot be kept; it is read again at every poll", source=self.name, error=text)
+                return
+            case _:
+                log.error("the poll has a bug; it is tried again", source=self.name, exc_info=error)
+        await self._remember(text, now)
+
+    async def _remember(self, failure: str, now: datetime) -> None:
         try:
-            await self.store(cursors.failed, self.source.settings.id, text, now)
-        except Exception as store_error:
-            log.error("the state DB cannot be written", error=str(store_error))
+            await self.store(cursors.failed, self.source.settings.id, failure, now)
+        except StoreError as error:
+            log.error("the state DB cannot be written", source=self.name, error=str(error))
 
     async def _on_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await asyncio.wrap_future(self._thread.submit(function, *args, **kwargs))

@@ -8,21 +8,31 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Callable, Mapping
 
 import structlog
 
 from notifyd.clock import Clock
 from notifyd.core.retry import next_attempt
+from notifyd.errors import NotifydError
 from notifyd.lane import Lane
 from notifyd.model import Outcome, Result
 from notifyd.observe.health import SENDER, Health
 from notifyd.store import outbox
+from notifyd.store.database import Database
 from notifyd.store.outbox import Claimed, Settled
 from notifyd.store.thread import StoreThread
 
 LOOK_AROUND = 1.0
 """Seconds between turns when nothing wakes the sender: how soon it sees what other processes queued."""
+
+FAILING = 8
+"""Attempts of one config that failed in a row, without an answer that is final, before it is slowed down."""
+
+BREATH = 0.25
+"""Seconds before a failed attempt of a failing config makes room for the next: a dead endpoint with thousands of
+deliveries waiting costs the others next to nothing, and is at full speed again after its first success."""
 
 log = structlog.get_logger("notifyd.sender")
 
@@ -41,8 +51,10 @@ class Sender:
         self.lanes, self.store, self.clock, self.health, self.jitter = lanes, store, clock, health, jitter
         self._settled: list[Settled] = []
         self._attempts: dict[asyncio.Task[None], Claimed] = {}
+        self._failures: Counter[str] = Counter()  # in a row, by config id
         self._woken = asyncio.Event()
         self._stopping = False
+        self._failing = ""
 
     def wake(self) -> None:
         """Something may be due: take a turn soon. Only from the loop's thread."""
@@ -63,27 +75,41 @@ class Sender:
             task.cancel()
             outcome = Outcome(Result.UNKNOWN, "unknown: the daemon stopped")
             self._settled.append(Settled(claimed, outcome, self.clock(), self.clock(), retry_at=self.clock()))
-        await self.store(_settle_all, self._settled)
+        try:
+            await self.store(_settle_all, self._settled)
+        except Exception as error:
+            count = len(self._settled)
+            log.error(
+                "what was sent last could not be recorded; the next start repeats it", count=count, why=str(error)
+            )
 
     async def _run(self) -> None:
         """Turn after turn. One that fails is said once, and tried again: nothing is lost by it."""
-        failing = ""
         while not self._stopping:
             self._woken.clear()
             try:
                 claimed = await self._turn()
-                self.health.turn(SENDER, self.clock(), ok=True)
+                self._succeeded()
                 if not claimed and not self._settled:
                     await self._rest()
             except Exception as error:
-                if failing != (failing := f"{type(error).__name__}: {error}"):
-                    log.error("the outbox cannot be used; it is tried again every second", error=failing)
-                self.health.turn(SENDER, self.clock(), ok=False, note=failing)
+                self._failed(error)
                 await asyncio.sleep(LOOK_AROUND)
-            else:
-                if failing:
-                    log.info("the outbox can be used again")
-                    failing = ""
+
+    def _succeeded(self) -> None:
+        if self._failing:
+            log.info("the outbox can be used again")
+            self._failing = ""
+        self.health.turn(SENDER, self.clock(), ok=True)
+
+    def _failed(self, error: Exception) -> None:
+        expected = isinstance(error, NotifydError)
+        text = str(error) if expected else f"{type(error).__name__}: {error}"
+        self.health.turn(SENDER, self.clock(), ok=False, note=text)
+        if text != self._failing:
+            self._failing = text
+            bug = None if expected else error
+            log.error("the outbox cannot be used; it is tried again every second", error=text, exc_info=bug)
 
     async def _turn(self) -> list[Claimed]:
         settled, self._settled = self._settled, []
@@ -105,8 +131,12 @@ class Sender:
         task.add_done_callback(lambda done: self._ended(lane, done))
 
     def _ended(self, lane: Lane, task: asyncio.Task[None]) -> None:
-        lane.in_flight -= 1
         self._attempts.pop(task, None)
+        failing = self._failures[lane.recipient.id] >= FAILING
+        asyncio.get_running_loop().call_later(BREATH if failing else 0, self._free, lane)
+
+    def _free(self, lane: Lane) -> None:
+        lane.in_flight -= 1
         self.wake()
 
     async def _attempt(self, lane: Lane, claimed: Claimed) -> None:
@@ -116,6 +146,9 @@ class Sender:
         retry_at = None
         if outcome.result in (Result.RETRY, Result.BUG):
             retry_at = next_attempt(claimed.tries, claimed.first_attempt_at, finished, self.jitter(), outcome.after)
+            self._failures[claimed.config_id] += 1
+        else:
+            self._failures[claimed.config_id] = 0
         self._settled.append(Settled(claimed, outcome, started, finished, retry_at))
         _say(lane, claimed, outcome, dead=outcome.result is not Result.SENT and retry_at is None)
 
@@ -131,7 +164,7 @@ class Sender:
             return
 
 
-def _settle_all(database: outbox.Database, settled: list[Settled]) -> None:
+def _settle_all(database: Database, settled: list[Settled]) -> None:
     if settled:
         with database.transaction():
             outbox.settle(database, settled)

@@ -1,15 +1,17 @@
 """The plugin API: the only thing a plugin imports.
 
-A channel sends notifications, a filter decides about events, and hooks hand both to notifyd.
+A channel sends notifications, a filter decides about events, and hooks hand both to notifyd. The network
+is reached through a channel's context: `ctx.http` for HTTP, `ctx.connect(host, port)` for any other protocol.
 The guide is `plugins/README.md`; everything here is covered by `API_VERSION`.
 """
 
 from notifyd.api.channel import Channel, Context, Rendered
 from notifyd.api.errors import Reject, Retry
+from notifyd.api.files import CaFile, FilePath
 from notifyd.api.filter import Filter, FilterContext
 from notifyd.api.hooks import hookimpl
-from notifyd.api.http import Answer, Http
-from notifyd.api.options import Options, Secret, SecretUrl
+from notifyd.api.http import Answer, Http, HttpOptions
+from notifyd.api.options import SETTINGS_ONLY, Options, Secret, SecretUrl
 from notifyd.model import (
     Drop,
     Event,
@@ -27,16 +29,20 @@ API_VERSION = 1
 
 __all__ = [
     "API_VERSION",
+    "SETTINGS_ONLY",
     "Answer",
+    "CaFile",
     "Channel",
     "Context",
     "Drop",
     "Event",
     "EventType",
+    "FilePath",
     "Filter",
     "FilterContext",
     "Hold",
     "Http",
+    "HttpOptions",
     "Notification",
     "Options",
     "Pass",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,11 +17,17 @@ O = TypeVar("O", bound=BaseOptions)  # noqa: E741
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A notification as words. `html` is complete and every value in it is escaped."""
+    """A notification as words. `html` is complete and every value in it is escaped.
+
+    A config may have a template of its own: then `title` and `text` are what it says, and `body` is that
+    text, to be shown in the place of a layout of yours. `link` leads to what the daemon knows of it.
+    """
 
     title: str
     text: str
     html: str
+    body: str | None = None  # None where the config has no template for it
+    link: str = ""  # empty where notifyd has no public address
 
 
 class Logger(Protocol):
@@ -38,6 +45,15 @@ class Context(Protocol):
     @property
     def http(self) -> Http:
         """HTTP with timeouts and the guard built in."""
+        ...
+
+    async def connect(self, host: str, port: int) -> socket.socket:
+        """A TCP connection for what is not HTTP: connected, non-blocking, and behind the same guard.
+
+        Hand it to your library as its socket, and the host only as the name to check a certificate
+        against: a library that resolves the name again gets around the guard. Closing it is up to you.
+        Raises Retry when no connection came about and Reject when the host may not be called at all.
+        """
         ...
 
     @property
@@ -90,9 +106,11 @@ class Channel(ABC, Generic[O]):
         """Called once when the daemon stops or the config goes away."""
 
     @abstractmethod
-    async def send(self, notification: Notification, ctx: Context) -> None:
+    async def send(self, notification: Notification, ctx: Context) -> str | None:
         """Send it, and return only when the receiver has taken it.
 
+        A text that is returned is kept in the history beside "sent": what a person should know of it
+        all the same, such as the recipients that were refused.
         Raise Retry(reason, after) when it may work later and Reject(reason) when it never will.
         Any other exception is a bug: it is recorded with its traceback in the log, and retried.
         """

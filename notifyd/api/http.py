@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import email.utils
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Annotated, Protocol, Self
+
+from pydantic import Field, ValidationInfo, model_validator
 
 from notifyd.api.errors import Reject, Retry
+from notifyd.api.files import CaFile, FilePath, show
+from notifyd.api.options import SETTINGS_ONLY, Options, SecretUrl, sends
 
 _COME_AGAIN = frozenset({408, 425, 429})
 
@@ -68,3 +73,28 @@ class Http(Protocol):
         target may not be called at all.
         """
         ...
+
+
+class HttpOptions(Options):
+    """Options of a channel that speaks HTTP. Subclass it, and `ctx.http` does what these keys of your config say."""
+
+    ca_file: CaFile | None = Field(
+        None, description="A PEM file of the certificates to trust instead of the system's, for a CA of your own."
+    )
+    client_cert: FilePath | None = Field(
+        None, description="A PEM file of the certificate to show to an endpoint that asks for one, with its chain."
+    )
+    client_key: FilePath | None = Field(
+        None, description="A PEM file of the key of client_cert. Default: client_cert holds it too."
+    )
+    proxy: Annotated[SecretUrl, SETTINGS_ONLY] | None = Field(
+        None, description="The http or https URL of a proxy to send through. Proxy variables are ignored."
+    )
+
+    @model_validator(mode="after")
+    def _certificate_and_key(self, info: ValidationInfo) -> Self:
+        if self.client_key and not self.client_cert:
+            raise ValueError("client_key has no use without client_cert")
+        if self.client_cert and sends(info):
+            show(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), self.client_cert, self.client_key)
+        return self

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import urllib.parse
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any, Final, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
 from pydantic.json_schema import JsonSchemaValue
@@ -12,14 +12,40 @@ from pydantic_core import CoreSchema, core_schema
 
 MASK = "<secret>"
 
-Resolver = Callable[[str, str], str]
-"""(kind, name) → text, for kind in "env", "file", "credential"; raises ValueError with one line."""
+Resolver = Callable[[str, str], str | None]
+"""(kind, name) → text, for kind in "env", "file", "credential"; None leaves it unresolved. It raises ValueError."""
 
 
 class Options(BaseModel):
     """What one config gives its channel: subclass it, and list your keys. Unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class _SettingsOnly:
+    """The mark of an option that a settings file may give and the API may not."""
+
+
+SETTINGS_ONLY: Final = _SettingsOnly()
+"""`Annotated[str, SETTINGS_ONLY]`: whoever may use the API may not say this, such as a path on the server."""
+
+
+def settings_only(kind: Any) -> frozenset[str]:
+    """The keys of these Options that the API refuses, as they hold something marked SETTINGS_ONLY."""
+    fields = kind.model_fields.items()
+    return frozenset(name for name, field in fields if any(map(_is_marked, (field.annotation, *field.metadata))))
+
+
+def _is_marked(kind: Any) -> bool:
+    if kind is SETTINGS_ONLY:
+        return True
+    nested = settings_only(kind) if isinstance(kind, type) and issubclass(kind, BaseModel) else ()
+    return bool(nested) or any(map(_is_marked, get_args(kind)))
+
+
+def sends(info: ValidationInfo) -> bool:
+    """Whether the options are for sending: then secrets are fetched, and files have to be there."""
+    return bool((info.context or {}).get("secrets"))
 
 
 class Secret:

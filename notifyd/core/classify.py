@@ -22,9 +22,15 @@ class Failure:
     auth: bool = False
 
 
-_STATUS = r"(?:^|\(|http/?[\d.]*\s*|status\s*(?:code)?\W*|error\W*|code\W*|answered\W*)"
+def _status(code: str) -> str:
+    """An HTTP status among other words. A number that says no more of itself may be an order's."""
+    return (
+        rf"(?:\(|http/?[\d.]*\s*|status\s*(?:code)?\W*|error\W*|code\W*|answered\W*){code}\b"
+        rf"|(?:^|[:,]\s*){code}\s*(?:[:-]|$)"
+    )
 
-RATE_LIMIT = re.compile(rf"rate.?limit|too many requests|\bquota\b|throttl|{_STATUS}429\b|\b429\s*:", re.IGNORECASE)
+
+RATE_LIMIT = re.compile(rf"rate.?limit|too many requests|\bquota\b|throttl|{_status('429')}", re.IGNORECASE)
 
 CONNECTION = re.compile(
     r"connection (?:\w+ ){0,2}(?:refused|reset|aborted|closed|timed out|lost|failed)|failed to connect|"
@@ -32,7 +38,8 @@ CONNECTION = re.compile(
     r"timed? ?out|timeout|unreachable|no route to host|"
     r"\bdns\b|name resolution|name or service not known|nodename nor servname|could not resolve|"
     r"\b(?:tls|ssl)\b|handshake|certificate|"
-    r"error sending request|network error|\beof occurred\b|socket hang up|"
+    r"closed (?:the )?connection|"
+    r"error sending request|network error|\beof (?:occurred|detected|while)\b|socket hang up|"
     r"\b(?:econnrefused|econnreset|etimedout|enotfound|ehostunreach|enetunreach|eai_again|epipe)\b",
     re.IGNORECASE,
 )
@@ -41,7 +48,7 @@ CONNECTION = re.compile(
 ANSWERED = re.compile(r"(?:api error|http(?: error)?|status(?: code)?|responded with)\W{0,3}[45]\d\d\b", re.IGNORECASE)
 
 AUTH = re.compile(
-    rf"{_STATUS}40[13]\b|\b40[13]\s*:|unauthori[sz]ed|forbidden|access denied|permission denied|"
+    rf"{_status('40[13]')}|unauthori[sz]ed|forbidden|access denied|permission denied|"
     r"invalid\b.{0,30}\b(?:credentials?|token|api.?key|signature)|(?:credentials?|api.?key|token)\b.{0,30}"
     r"\b(?:not found|missing|expired|revoked|invalid)|expired token|authenticat",
     re.IGNORECASE,

@@ -11,7 +11,7 @@ from datetime import datetime
 from notifyd.core.classify import Failure
 from notifyd.core.ids import event_id
 from notifyd.core.rules import Advice, Origin, Rules
-from notifyd.model import Closes, Event, EventType, Record, Severity, Streak, rfc3339
+from notifyd.model import Closes, Event, EventType, Record, Run, Severity, Streak, rfc3339
 
 SEVERITIES: Mapping[EventType, Severity] = {
     EventType.SYNC_ERROR: Severity.ERROR,
@@ -58,13 +58,15 @@ AUTH_ACTIONS = (
 )
 
 _RETRY_AFTER = re.compile(
-    r"retry.?after\D{0,5}(\d{1,9})\s*(ms|milliseconds?|s|sec|seconds?|m|min|minutes?)?", re.IGNORECASE
+    r"retry.?after\D{0,5}(\d{1,9}(?:\.\d+)?)(?![\d:-])\s*"
+    r"(?:(ms|milliseconds?|s|sec|seconds?|m|min|minutes?|h|hours?)\b)?",
+    re.IGNORECASE,
 )
 
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
 
-def failure(
-    record: Record, what: Failure, at: datetime, occurrence: int, schedule: str, origin: Origin, rules: Rules
-) -> Event:
+
+def failure(record: Record, what: Failure, at: datetime, run: Run, origin: Origin, rules: Rules) -> Event:
     """The event of a run's first failure of its type."""
     connector = record.connector_id or origin.source
     text = record.message or "the log gives no error text"
@@ -72,7 +74,7 @@ def failure(
     if record.run_id:
         details["sync_id"] = record.run_id
     return Event(
-        id=event_id(origin.identity, origin.epoch, schedule, record.run_id or record.key, what.event_type, occurrence),
+        id=event_id(origin.identity, origin.epoch, run.schedule, run.run_id, what.event_type, run.occurrence),
         event_type=what.event_type,
         severity=SEVERITIES[what.event_type],
         title=title,
@@ -225,8 +227,8 @@ def retry_after(text: str) -> str | None:
     if not found:
         return None
     unit = (found[2] or "s").lower()
-    factor = 0.001 if unit.startswith(("ms", "milli")) else 60 if unit.startswith("m") else 1
-    return str(math.ceil(int(found[1]) * factor))
+    number = float(found[1])
+    return str(math.ceil(number / 1000 if unit.startswith(("ms", "milli")) else number * _SECONDS[unit[0]]))
 
 
 def _about(streak: Streak, subject: str) -> str:

@@ -152,7 +152,7 @@ class _Fold:
         if self._seen_before(record, status):
             return
         if status is Status.IGNORED or status is Status.UNMAPPED:
-            self._forget_open(record)
+            self._end_without_a_word(record)
         elif status is Status.RUNNING or status is Status.RETRYING:
             self._running(record)
         elif self._is_whole_run(record):
@@ -166,9 +166,7 @@ class _Fold:
         if self._watched(record.key):
             if open_now:
                 return True
-            counts["open"] -= 1
-            self.detected.watch.pop(record.key, None)
-            self.detected.unwatch.add(record.key)
+            self._unwatch(record.key)
         else:
             counts["read"] += 1
             if open_now:
@@ -181,25 +179,42 @@ class _Fold:
         found = self.detected
         return key in found.watch or (key in self.memory.watched and key not in found.unwatch)
 
+    def _unwatch(self, key: str) -> None:
+        self.detected.counts["open"] -= 1
+        self.detected.watch.pop(key, None)
+        self.detected.unwatch.add(key)
+
     def _is_whole_run(self, record: Record) -> bool:
         return self.origin.rows == "runs" or record.run_id is None
 
-    def _forget_open(self, record: Record) -> None:
-        """A run that was running and then was cancelled, skipped or unreadable ends without a word."""
+    def _end_without_a_word(self, record: Record) -> None:
+        """A row that is a run, and did not fail, is forgotten; unless it failed before, and may do so again."""
         key = (self._schedule(record), run_of(record, self.origin))
         run = self._peek(key)
-        if run and run.state is RunState.OPEN and self._is_whole_run(record):
+        if run is None or not self._is_whole_run(record):
+            return
+        if run.state is RunState.FAILED:
+            _leave_failure(self._copy(key))
+        elif run.state is RunState.OPEN:
             self._close(run)
+            if run.occurrence:
+                self._copy(key).state = RunState.SUCCEEDED
+                return
             self.detected.runs.pop(key, None)
             self.detected.forgotten.add(key)
 
     def _running(self, record: Record) -> None:
         run = self._run(record)
-        if run.state is RunState.FAILED and self.origin.rows == "runs":
-            # The row left a terminal state: whatever comes now is a new occurrence.
-            run.state, run.told, run.occurrence = RunState.OPEN, (), run.occurrence + 1
-            self.open.setdefault(run.schedule, {})[run.run_id] = (run.schedule, run.run_id)
+        if self._is_whole_run(record):
+            self._reopen(run)
         self._touch(run, record)
+        self._place(run, record)
+
+    def _reopen(self, run: Run) -> None:
+        if run.state is RunState.FAILED:
+            _leave_failure(run)
+        run.state = RunState.OPEN
+        self.open.setdefault(run.schedule, {})[run.run_id] = (run.schedule, run.run_id)
 
     def _whole_run(self, record: Record, status: Status, what: Failure | None) -> None:
         """A row that is one run: its status decides at once, and for good."""
@@ -207,7 +222,7 @@ class _Fold:
         known = self._peek(key)
         if what is None:
             if known:
-                self._forget_open(record)
+                self._end_without_a_word(record)
             if status is Status.SUCCESS:
                 position = position_of(record)
                 self._outcome(self._streak(record, key[0]), RunOutcome(position, key[1], failed=False), final=True)
@@ -227,6 +242,10 @@ class _Fold:
             return
         if status is Status.SUCCESS:
             run.neutral = False
+        self._place(run, record)
+
+    def _place(self, run: Run, record: Record) -> None:
+        """A run that has its outcome already stands where its last record does."""
         if run.state is not RunState.OPEN and not run.neutral:
             self._outcome(self._streak(record, run.schedule), self._outcome_of(run), final=False)
 
@@ -247,10 +266,10 @@ class _Fold:
         self._outcome(streak, self._outcome_of(run), final=False, first_failure=first)
 
     def _found_failure(self, run: Run, streak: Streak, record: Record, what: Failure) -> None:
-        success = _newest_success(streak)
+        success = _newest_success(o for o in streak.outcomes if o.run_id != run.run_id)
         counts = success is None or run.end > success
         at = position_of(record).at
-        event = describe.failure(record, what, at, run.occurrence, run.schedule, self.origin, self.rules)
+        event = describe.failure(record, what, at, run, self.origin, self.rules)
         condition = streak.announced if counts else None
         self.detected.findings.append(Finding(event, run.schedule, record.key, condition))
 
@@ -258,15 +277,16 @@ class _Fold:
 
     def _touch(self, run: Run, record: Record) -> None:
         """Stretch the run over the record, and end the runs that began before the newest one."""
-        position = position_of(record)
+        position, began = position_of(record), run.start
         run.start, run.end = min(run.start, position), max(run.end, position)
         run.last_read_at = max(run.last_read_at, record.read_at)
         streak = self.detected.streaks.get(run.schedule) or self.memory.streaks.get(run.schedule)
-        if streak is None or streak.newest_start is None or run.start > streak.newest_start:
-            streak = self._streak(record, run.schedule)
-            streak.newest_start = run.start
-        if self.origin.rows == "records" and streak.newest_start is not None:
-            self._end_before(run.schedule, streak.newest_start)
+        newest = streak.newest_start if streak else None
+        # Where this run is the newest, and began earlier than was known, it is not its own successor.
+        if newest is None or run.start > newest or began == newest != run.start:
+            self._streak(record, run.schedule).newest_start = newest = run.start
+        if self.origin.rows == "records":
+            self._end_before(run.schedule, newest)
 
     def _end_before(self, schedule: str, newest: Position) -> None:
         for run_id in [r for r, key in self.open.get(schedule, {}).items() if self._must_peek(key).start < newest]:
@@ -289,12 +309,10 @@ class _Fold:
 
     def _outcome(self, streak: Streak, outcome: RunOutcome, *, final: bool, first_failure: bool = False) -> None:
         """Put a run's outcome in its place among the newest of its schedule, and see what that means."""
-        success = _newest_success(streak)
         kept = [o for o in streak.outcomes if o.run_id != outcome.run_id]
+        success = _newest_success(kept)
         if final and not outcome.failed:
             # Nothing takes a final success back, so what stands before it is history.
-            if success is not None and success >= outcome.position:
-                return
             kept = [o for o in kept if o.position > outcome.position]
         insort(kept, outcome)
         streak.outcomes = tuple(kept[-history_length(self.rules.threshold) :])
@@ -328,7 +346,7 @@ class _Fold:
     def _recover(self, streak: Streak, outcome: RunOutcome) -> None:
         event = describe.recovery(streak, outcome.run_id, outcome.position.at, self.origin)
         self.detected.findings.append(Finding(event, streak.schedule, None, streak.announced))
-        success = _newest_success(streak)
+        success = _newest_success(streak.outcomes)
         streak.outcomes = tuple(o for o in streak.outcomes if success is not None and o.position >= success)
         streak.number += 1
         streak.announced = streak.announced_at = streak.since = streak.remind_at = None
@@ -343,11 +361,15 @@ class _Fold:
 
     def _tick(self) -> None:
         if self.origin.rows == "records":
-            for key in [key for runs in self.open.values() for key in runs.values()]:
-                if self.now - self._must_peek(key).last_read_at >= self.origin.run_ends_after:
-                    self._end(self._copy(key))
-        for schedule in list(self._reminders_due()):
+            for run in sorted(self._quiet_runs(), key=lambda run: (run.end, run.schedule)):
+                self._end(self._copy((run.schedule, run.run_id)))
+        for schedule in sorted(self._reminders_due()):
             self._remind(self._streak_of(schedule))
+
+    def _quiet_runs(self) -> Iterator[Run]:
+        for run in (self._must_peek(key) for runs in self.open.values() for key in runs.values()):
+            if self.now - run.last_read_at >= self.origin.run_ends_after:
+                yield run
 
     def _reminders_due(self) -> Iterator[str]:
         for schedule, streak in {**self.memory.streaks, **self.detected.streaks}.items():
@@ -412,15 +434,23 @@ class _Fold:
         return streak
 
     def _set_aside(self, record: Record, why: str) -> None:
-        self.detected.counts["read"] += 1
+        if self._watched(record.key):
+            self._unwatch(record.key)
+        else:
+            self.detected.counts["read"] += 1
         self.detected.counts["set_aside"] += 1
         self.detected.set_aside.append((record.key, why))
 
 
-def _newest_success(streak: Streak) -> Position | None:
-    return max((o.position for o in streak.outcomes if not o.failed), default=None)
+def _leave_failure(run: Run) -> None:
+    """The row left a terminal state: should it fail again, that is a new occurrence."""
+    run.state, run.told, run.occurrence = RunState.SUCCEEDED, (), run.occurrence + 1
+
+
+def _newest_success(outcomes: Iterable[RunOutcome]) -> Position | None:
+    return max((o.position for o in outcomes if not o.failed), default=None)
 
 
 def _failures_in_a_row(streak: Streak) -> list[RunOutcome]:
-    success = _newest_success(streak)
+    success = _newest_success(streak.outcomes)
     return [o for o in streak.outcomes if o.failed and (success is None or o.position > success)]

@@ -94,6 +94,7 @@ class View:
 
     groups: dict[GroupKey, Group] = field(default_factory=dict)
     told: dict[tuple[str, str], Told] = field(default_factory=dict)  # (condition, config id)
+    held: dict[tuple[str, str], datetime] = field(default_factory=dict)  # conditions that a config will be told of then
 
 
 @dataclass(slots=True)
@@ -141,11 +142,11 @@ def plan(
     return planner.plan
 
 
-def release(held: Iterable[tuple[Event, Recipient, str]], view: View, now: datetime) -> Plan:
-    """Plan the events whose hold has ended, (event, recipient, why held): one digest per config and group."""
+def release(held: Iterable[tuple[Finding, Recipient, str]], view: View, now: datetime) -> Plan:
+    """Plan the events whose hold has ended, (finding, recipient, why held): one digest per config and group."""
     planner = _Planner(view, now)
-    for event, recipient, why in held:
-        planner.release(event, recipient, why)
+    for finding, recipient, why in held:
+        planner.release(finding, recipient, why)
     return planner.plan
 
 
@@ -156,9 +157,14 @@ def _addressed(event: Event, recipients: Sequence[Recipient]) -> Sequence[Recipi
     return recipients
 
 
+def _tells(finding: Finding) -> bool:
+    """Whether this is what tells of its condition: what opened it, or a streak's reminder."""
+    return finding.condition == finding.event.id or finding.event.event_type is EventType.CONSECUTIVE_FAILURES
+
+
 class _Planner:
     def __init__(self, view: View, now: datetime) -> None:
-        self.groups, self.told, self.now = dict(view.groups), dict(view.told), now
+        self.groups, self.told, self.held, self.now = dict(view.groups), dict(view.told), dict(view.held), now
         self.plan = Plan()
 
     def decide(self, finding: Finding, recipient: Recipient, verdict: Verdict) -> None:
@@ -176,26 +182,34 @@ class _Planner:
             )
         elif isinstance(verdict, Hold) and verdict.until > self.now:
             self._note(event, recipient, Decided.HELD, verdict.reason, until=verdict.until)
+            if finding.condition is not None and _tells(finding):
+                self.held[finding.condition, recipient.id] = verdict.until
         else:
             why = (verdict.bug or "") if isinstance(verdict, Pass) else ""
-            delivery = self._send(event, recipient, why)
-            if finding.condition == event.id or event.event_type is EventType.CONSECUTIVE_FAILURES:
-                self._remember(finding.condition, recipient, event.severity, delivery)
+            self._remember(finding, recipient, self._send(event, recipient, why))
 
-    def release(self, event: Event, recipient: Recipient, why: str) -> None:
+    def release(self, finding: Finding, recipient: Recipient, why: str) -> None:
+        event = finding.event
+        if event.closes:
+            self._close(event, recipient)
+            return
         key = (recipient.id, group_key(event, recipient.by))
         digest = self._digest_of(key) or self._open(event, recipient, key, Reason.HELD, self.now, gathering=False)
         if digest in self.plan.deliveries:
             # Everything of one group that was held leaves in one message, also where the window is zero.
             self.groups[key] = replace(self.groups.get(key, Group()), gathering=digest)
             self.plan.windows[key] = self.now + recipient.window
-        self._join(event, recipient, digest, f"held until now: {why}")
+        self._remember(finding, recipient, self._join(event, recipient, digest, f"held until now: {why}"))
 
     # -- closing and folding ---------------------------------------------------------------------
 
     def _close(self, event: Event, recipient: Recipient) -> None:
-        """To exactly the configs that were told; together with what it closes, if that still gathers."""
-        told = self.told.get((event.closes.id if event.closes else "", recipient.id))
+        """To exactly the configs that were told; together with what it closes, if that still waits."""
+        condition = (event.closes.id if event.closes else "", recipient.id)
+        told = self.told.get(condition)
+        if told is None and condition in self.held:
+            self._note(event, recipient, Decided.HELD, "waits for what it closes", until=self.held[condition])
+            return
         if told is None:
             self._note(event, recipient, Decided.DROPPED, "was not told of what this closes")
             return
@@ -214,9 +228,9 @@ class _Planner:
         told = self.told.get((finding.condition, recipient.id))
         return told if told and event.severity <= told.severity else None
 
-    def _remember(self, condition: str | None, recipient: Recipient, severity: Severity, delivery: str) -> None:
-        if condition is not None:
-            self.told[condition, recipient.id] = Told(severity, delivery)
+    def _remember(self, finding: Finding, recipient: Recipient, delivery: str) -> None:
+        if finding.condition is not None and _tells(finding):
+            self.told[finding.condition, recipient.id] = Told(finding.event.severity, delivery)
 
     # -- grouping --------------------------------------------------------------------------------
 

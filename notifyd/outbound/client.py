@@ -5,28 +5,26 @@ from __future__ import annotations
 import asyncio
 import functools
 import re
-import ssl
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
 from weakref import WeakValueDictionary
 
 import httpx
 
 from notifyd import __version__
-from notifyd.api import Answer, Reject, Retry
+from notifyd.api import Answer, HttpOptions, Reject, Retry
+from notifyd.outbound.dialer import Dialer
 from notifyd.outbound.excerpt import excerpt
-from notifyd.outbound.faults import explain
-from notifyd.outbound.guard import Guard
+from notifyd.outbound.faults import explain, explain_proxied
 from notifyd.outbound.handshake import HandshakeWatch
 from notifyd.outbound.target import Target
-from notifyd.outbound.tls import system_trust
-
-CONNECTIONS = 8
-"""The most connections to one endpoint; httpx slows down quadratically in large pools."""
+from notifyd.outbound.tls import context_for
+from notifyd.outbound.transport import CONNECTIONS, Transport
 
 LARGEST_BODY = 64 * 1024
 """Bytes of an answer that are read before its connection is dropped."""
 
-_KEPT_SECONDS = 15  # how long an idle connection is kept
 _REMEMBERED_URLS = 64
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FORBIDDEN_IN_VALUES = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -35,7 +33,7 @@ _SHOWABLE = frozenset({"content-type", "accept", "user-agent", "idempotency-key"
 
 
 class HttpClient:
-    """The `Http` of one config's channel: its connections, its timeout, its guard.
+    """The `Http` of one config's channel: its connections, its timeout, its way out.
 
     It drives httpx's transport rather than httpx.AsyncClient, which would keep cookies from one
     delivery to the next, log every URL at INFO, and take a quarter of the throughput.
@@ -45,22 +43,15 @@ class HttpClient:
         self,
         *,
         timeout: float,
-        guard: Guard | None = None,
+        dialer: Dialer | None = None,
+        options: HttpOptions | None = None,
         user_agent: str = f"notifyd/{__version__}",
-        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._timeout = timeout
-        self._guard = guard
+        self._dialer = dialer or Dialer()
+        self._options = options or HttpOptions()
         self._headers = {"user-agent": user_agent, "accept": "*/*", "accept-encoding": "identity"}
-        self._transport = httpx.AsyncHTTPTransport(
-            verify=tls or system_trust(),
-            trust_env=False,  # a proxy variable would lead around the guard
-            limits=httpx.Limits(
-                max_connections=None,  # our own slots bound them: httpcore's count can leak when a request is cancelled
-                max_keepalive_connections=CONNECTIONS,
-                keepalive_expiry=_KEPT_SECONDS,
-            ),
-        )
+        self._way: _Way | None = None
         self._slots: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._target = functools.lru_cache(maxsize=_REMEMBERED_URLS)(Target.parse)
 
@@ -78,24 +69,30 @@ class HttpClient:
         Raises Retry when no whole answer came, and Reject when the request can never be made.
         """
         target = self._target(url)
-        if self._guard:
-            self._guard.check(target.host)
+        way = self._open()
         limit = self._timeout if timeout is None else timeout
         slots = self._slots.setdefault(target.label, asyncio.Semaphore(CONNECTIONS))
         try:
             request = self._request(method, target, headers or {}, body)
             async with asyncio.timeout(limit), slots:
-                return await self._exchange(request, target.secrets | _secrets(headers or {}))
+                return await _exchange(way.transport, request, target.secrets | way.secrets | _secrets(headers or {}))
         except TimeoutError:
             raise Retry(f"{target.label}: timed out after {limit:g} s") from None
         except (httpx.LocalProtocolError, UnicodeError):
             raise Reject(f"{target.label}: the request cannot be written as HTTP") from None
         except (httpx.TransportError, OSError) as error:
-            raise Retry(explain(error, target)) from None
+            raise Retry(way.explain(error, target)) from None
 
     async def aclose(self) -> None:
         """Close every connection."""
-        await self._transport.aclose()
+        if self._way:
+            await self._way.transport.aclose()
+
+    def _open(self) -> _Way:
+        """Made at the first request, so that a certificate's file that has gone costs attempts and not the daemon."""
+        if self._way is None:
+            self._way = _Way.of(self._options, self._dialer)
+        return self._way
 
     def _request(self, method: str, target: Target, headers: Mapping[str, str], body: bytes) -> httpx.Request:
         merged = dict(self._headers)
@@ -108,14 +105,43 @@ class HttpClient:
         extensions = {"trace": HandshakeWatch()} if target.url.scheme == "https" else {}
         return httpx.Request(method, target.url, headers=encoded, content=body, extensions=extensions)
 
-    async def _exchange(self, request: httpx.Request, secrets: frozenset[str]) -> Answer:
-        response = await self._transport.handle_async_request(request)
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How one config's requests leave: what the options come to."""
+
+    transport: Transport
+    proxy: Target | None
+
+    @classmethod
+    def of(cls, options: HttpOptions, dialer: Dialer) -> Self:
+        """Raises Retry where a file cannot be used, and Reject where the guard cannot look through a proxy."""
+        proxy = Target.parse(options.proxy.reveal()) if options.proxy else None
+        if proxy and dialer.guard:
+            raise Reject("a config made through the API cannot use a proxy: where that leads is not seen from here")
         try:
-            body = await _start_of_body(response)
-        finally:
-            await response.aclose()
-        lines = {name.lower(): value for name, value in response.headers.items()}
-        return Answer(response.status_code, lines, excerpt(response, body, secrets))
+            return cls(Transport(dialer, context_for(options), proxy), proxy)
+        except ValueError as error:
+            raise Retry(str(error)) from None
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """What an answer of the proxy's may not repeat."""
+        return self.proxy.secrets if self.proxy else frozenset()
+
+    def explain(self, error: Exception, target: Target) -> str:
+        """One line about a request that got no answer."""
+        return explain_proxied(error, target, self.proxy) if self.proxy else explain(error, target.host, target.port)
+
+
+async def _exchange(transport: Transport, request: httpx.Request, secrets: frozenset[str]) -> Answer:
+    response = await transport.handle_async_request(request)
+    try:
+        body = await _start_of_body(response)
+    finally:
+        await response.aclose()
+    lines = {name.lower(): value for name, value in response.headers.items()}
+    return Answer(response.status_code, lines, excerpt(response, body, secrets))
 
 
 async def _start_of_body(response: httpx.Response) -> bytes:

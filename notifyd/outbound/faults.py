@@ -10,19 +10,28 @@ from collections.abc import Iterator
 
 import httpx
 
-from notifyd.outbound.target import Target
+from notifyd.outbound.target import Target, label_of
 
 _DROPPED = (errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED)
 
 
-def explain(error: Exception, target: Target) -> str:
+def explain(error: Exception, host: str, port: int) -> str:
     """One line about a request that got no answer. It names host and port, never path, query or userinfo."""
     causes = list(_causes(error))
     for cause in causes:
         if isinstance(cause, socket.gaierror):
-            return f"cannot resolve host {target.host} ({_lower(cause.strerror)})"
+            return f"cannot resolve host {host} ({_lower(cause.strerror)})"
     what = next(filter(None, map(_tls, causes)), None) or next(filter(None, map(_network, causes)), None)
-    return f"{target.label}: {what or _protocol(error)}"
+    return f"{label_of(host, port)}: {what or _protocol(error)}"
+
+
+def explain_proxied(error: Exception, target: Target, proxy: Target) -> str:
+    """The same for a request through a proxy: what failed to connect is the way to the proxy."""
+    if isinstance(error, httpx.ProxyError):
+        return f"the proxy {proxy.label} lets nothing through: {str(error)[:100]}"
+    if isinstance(error, httpx.ConnectError | OSError) and not any(map(_tls, _causes(error))):
+        return f"{explain(error, proxy.host, proxy.port)} (the proxy)"
+    return explain(error, target.host, target.port)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -21,6 +21,7 @@ class Target:
 
     url: httpx.URL
     host: str  # a name, or an address without brackets
+    port: int
     label: str
     authorization: str | None  # HTTP Basic, where the URL has a userinfo
     secrets: frozenset[str]
@@ -44,10 +45,16 @@ class Target:
         return cls(
             url=url,
             host=host,
-            label=f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
+            port=port,
+            label=label_of(host, port),
             authorization=_basic(url),
             secrets=frozenset(_secrets(url)),
         )
+
+
+def label_of(host: str, port: int) -> str:
+    """How people write where a connection leads."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _basic(url: httpx.URL) -> str | None:

@@ -1,19 +1,48 @@
-"""Notifications as words: one line for a subject, plain text, and HTML that says the same."""
+"""Notifications as words: one line for a subject, plain text, and HTML that says the same.
+
+view → pages                 the default words: a View is what is said, the pages are how it looks
+template → own_words         a config's own words instead; sandbox, language and budget keep its template in bounds
+"""
 
 from __future__ import annotations
 
 from notifyd.api import Notification, Rendered
+from notifyd.render.template import Template, TemplateError, TemplateProblem
+
+__all__ = ["Template", "TemplateError", "TemplateProblem", "check_template", "link_of", "render"]
+
+# Jinja2 is loaded by the first notification or template: a command that needs neither does not pay for it.
 
 
-def render(notification: Notification) -> Rendered:
+def render(notification: Notification, template: Template | None = None, public_url: str = "") -> Rendered:
     """The notification as one line of title (at most 200 characters), text and HTML.
 
     Whatever a log wrote is safe in all three: the title holds no line break, the text no control
-    character, and every value in the HTML is escaped.
+    character, and every value in the HTML is escaped. A template gives a title and a text of its own;
+    where it fails, TemplateError says why. With a `public_url` there is a link back to the daemon.
     """
-    # Jinja2 is loaded by the first notification: a command that sends nothing does not pay for it.
-    from notifyd.render.pages import html_page, text_page
+    from notifyd.render.pages import page_of
     from notifyd.render.view import view_of
 
-    view = view_of(notification)
-    return Rendered(title=view.title, text=text_page(view), html=html_page(view))
+    view = view_of(notification, link_of(public_url, notification))
+    if template is None or template == Template():
+        return page_of(view)
+
+    from notifyd.render.own_words import in_own_words
+
+    return in_own_words(view, notification, template)
+
+
+def check_template(template: Template) -> list[TemplateProblem]:
+    """What is wrong with a template, tried with one sample of every event type and with a digest."""
+    if template == Template():
+        return []
+
+    from notifyd.render.own_words import problems_of
+
+    return problems_of(template)
+
+
+def link_of(public_url: str, notification: Notification) -> str:
+    """Where the daemon shows this delivery; empty without a `public_url`."""
+    return f"{public_url.rstrip('/')}/deliveries/{notification.id}" if public_url else ""

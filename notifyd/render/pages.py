@@ -1,4 +1,4 @@
-"""The two layouts of a view: Jinja2 templates, compiled once."""
+"""The layouts of a view: Jinja2 templates of our own, compiled once."""
 
 from __future__ import annotations
 
@@ -9,9 +9,21 @@ from jinja2 import PackageLoader, StrictUndefined, Template
 from jinja2.sandbox import SandboxedEnvironment
 from markupsafe import Markup
 
+from notifyd.api import Rendered
 from notifyd.render.view import View
 
 WIDTH = 76
+
+
+def page_of(view: View) -> Rendered:
+    """The view in all its forms."""
+    return Rendered(title=view.title, text=text_page(view), html=html_page(view), link=view.link)
+
+
+def body_page(view: View, body: str) -> Rendered:
+    """The view's title, and a text of the config's own in the place of all else."""
+    html = _template("body.html").render(view=view, body=linked(body, view.link))
+    return Rendered(title=view.title, text=body, html=html, body=body, link=view.link)
 
 
 def text_page(view: View) -> str:
@@ -71,3 +83,11 @@ def _wrapped(paragraph: str, margin: str) -> list[str]:
 def breaks(text: str) -> Markup:
     """The text, escaped, with <br> for its line ends: not every mail reader knows `white-space`."""
     return Markup("<br>").join(text.split("\n"))
+
+
+def linked(text: str, link: str) -> Markup:
+    """The text, escaped, in which our own link can be followed. No other can: a log may have written it."""
+    if not link:
+        return breaks(text)
+    anchor = Markup('<a href="{0}" style="color:inherit;">{0}</a>').format(link)
+    return anchor.join(breaks(part) for part in text.split(link))

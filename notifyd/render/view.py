@@ -7,13 +7,12 @@ may hold line breaks, everything else is one line.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 from notifyd.api import Event, Notification, Severity
+from notifyd.render.cleaning import clean_lines, moment, one_line
 
 TITLE_LIMIT = 200
 MESSAGE_LIMIT = 4000
@@ -41,10 +40,8 @@ _REPEATED = {
     "error": "message",
 }
 
-# What may not reach a reader: control characters, lone surrogates, and the marks that turn the
-# direction of text around so that it reads differently from what it is.
-_UNPRINTABLE = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069\ufeff\ufffe\uffff]")
-_LINE_ENDS = re.compile("\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
+# Details of a digest's headline that say again how many events there are, and when they were.
+_TOLD_OF_A_DIGEST = ("count", "first", "last")
 
 
 class Fact(NamedTuple):
@@ -79,9 +76,10 @@ class View:
     more: int  # events of the digest that are not among the samples
     config: str
     id: str
+    link: str  # to what the daemon knows of it; empty where nobody can follow one
 
 
-def view_of(notification: Notification) -> View:
+def view_of(notification: Notification, link: str = "") -> View:
     """Decide what is said of this notification."""
     event = notification.event
     samples = notification.events[:MOST_SAMPLES] if notification.is_digest else ()
@@ -90,14 +88,15 @@ def view_of(notification: Notification) -> View:
         severity=event.severity.value.upper(),
         colour=colour,
         ink=ink,
-        title=_line(event.title, TITLE_LIMIT) or event.event_type.value,
-        message=_lines(event.message, MESSAGE_LIMIT),
+        title=one_line(event.title, TITLE_LIMIT) or event.event_type.value,
+        message=clean_lines(event.message, MESSAGE_LIMIT),
         facts=tuple(_facts(notification)),
-        actions=tuple(filter(None, (_line(action, VALUE_LIMIT) for action in event.suggested_actions))),
+        actions=tuple(filter(None, (one_line(action, VALUE_LIMIT) for action in event.suggested_actions))),
         samples=tuple(_sample(sample) for sample in samples),
         more=notification.count - len(samples) if samples else 0,
-        config=_line(notification.config, TITLE_LIMIT),
-        id=_line(notification.id, TITLE_LIMIT),
+        config=one_line(notification.config, TITLE_LIMIT),
+        id=one_line(notification.id, TITLE_LIMIT),
+        link=link,
     )
 
 
@@ -114,40 +113,44 @@ def _facts(notification: Notification) -> Iterator[Fact]:
         ("Error type", event.error_type),
         ("Closes", f"{event.closes.event_type} {event.closes.id}" if event.closes else None),
         *_times(notification),
-        *_details(event),
+        *_details(notification),
     ]
     for label, value in told:
-        if value and (text := _lines(value, VALUE_LIMIT)):
+        if value and (text := clean_lines(value, VALUE_LIMIT)):
             yield Fact(label, text)
 
 
 def _times(notification: Notification) -> list[tuple[str, str]]:
     if not notification.is_digest:
-        return [("Time", _moment(notification.event.timestamp))]
+        return [("Time", moment(notification.event.timestamp))]
     return [
         ("Events", str(notification.count)),
-        ("First", _moment(notification.first_at)),
-        ("Last", _moment(notification.last_at)),
+        ("First", moment(notification.first_at)),
+        ("Last", moment(notification.last_at)),
     ]
 
 
-def _details(event: Event) -> Iterator[tuple[str, str]]:
-    own = _own_details(event)
+def _details(notification: Notification) -> Iterator[tuple[str, str]]:
+    own = _own_details(notification)
     for key in list(own)[:MOST_DETAILS]:
         yield _label(key), own[key]
     if len(own) > MOST_DETAILS:
         yield "Details", f"… and {len(own) - MOST_DETAILS} more"
 
 
-def _own_details(event: Event) -> Mapping[str, str]:
-    """The details without those that only repeat a field of the event."""
+def _own_details(notification: Notification) -> Mapping[str, str]:
+    """The details without those that only repeat a field of the event, or of the digest."""
+    event = notification.event
+    told = _TOLD_OF_A_DIGEST if notification.is_digest else ()
     return {
-        key: value for key, value in event.details.items() if value != getattr(event, _REPEATED.get(key, key), None)
+        key: value
+        for key, value in event.details.items()
+        if key not in told and value != getattr(event, _REPEATED.get(key, key), None)
     }
 
 
 def _label(key: str) -> str:
-    words = _line(key.replace("_", " "), LABEL_LIMIT)
+    words = one_line(key.replace("_", " "), LABEL_LIMIT)
     return words[:1].upper() + words[1:]
 
 
@@ -156,30 +159,7 @@ def _sample(event: Event) -> Sample:
     whom = [f"{name} {value}" for name, value in named.items() if value]
     return Sample(
         severity=event.severity.value,
-        title=_line(event.title, TITLE_LIMIT) or event.event_type.value,
-        message=_line(event.message, SAMPLE_LIMIT),
-        where=_line(" · ".join([_moment(event.timestamp), *whom]), VALUE_LIMIT),
+        title=one_line(event.title, TITLE_LIMIT) or event.event_type.value,
+        message=one_line(event.message, SAMPLE_LIMIT),
+        where=one_line(" · ".join([moment(event.timestamp), *whom]), VALUE_LIMIT),
     )
-
-
-def _moment(moment: datetime) -> str:
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-
-
-def _line(text: str, limit: int) -> str:
-    """The text as one clean line of at most `limit` characters."""
-    return _cut(" ".join(_clean(text).split()), limit)
-
-
-def _lines(text: str, limit: int) -> str:
-    """The text as clean lines of at most `limit` characters, without blank ones at its ends."""
-    return _cut(_clean(text).strip(), limit)
-
-
-def _clean(text: str) -> str:
-    """The text with one kind of line end, and with a visible mark where something unprintable was."""
-    return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", _LINE_ENDS.sub("\n", text).replace("\t", "    "))
-
-
-def _cut(text: str, limit: int) -> str:
-    return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"

@@ -57,8 +57,10 @@ _NAMES: TypeAdapter[list[str]] = TypeAdapter(list[Text])
 
 def _details(value: Any) -> Any:
     """A list of columns is a table of columns under their own names."""
-    if not isinstance(value, list):
+    if isinstance(value, dict):
         return value
+    if not isinstance(value, list):
+        raise ValueError("expected a list of columns, or a table of names and columns")
     return {name: Column(name) for name in _NAMES.validate_python(value, strict=True)}
 
 

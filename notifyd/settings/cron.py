@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
 
-from notifyd.settings.durations import as_duration, format_duration
+from notifyd.settings.durations import as_duration, format_duration, meant
 
 if TYPE_CHECKING:
     from apscheduler.triggers.cron import CronTrigger
 
+_EXPECTED = 'an interval such as "1s" or "5m", or a cron expression such as "*/5 * * * *"'
 _FIELDS = ("second", "minute", "hour", "day", "month", "day_of_week")
 _WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _ITEM = re.compile(r"\*(?:/\d+)?|\d+(?:-\d+)?(?:/\d+)?|[a-z]{3}(?:-[a-z]{3})?|last", re.ASCII)
@@ -48,7 +49,7 @@ class Cron:
     def _fields(self) -> dict[str, str]:
         fields = self.expression.lower().split()
         if len(fields) not in (5, 6):
-            raise ValueError(f"has {len(fields)} fields, and a cron expression 5, or 6 with seconds first")
+            raise ValueError(f"has {len(fields)} fields; a cron expression has 5, or 6 with seconds first")
         if len(fields) == 5:
             fields.insert(0, "0")
         for name, field in zip(_FIELDS, fields, strict=True):
@@ -105,7 +106,11 @@ def _as_poll(value: Any) -> timedelta | Cron:
         return value
     if isinstance(value, str) and (len(value.split()) > 2 or value.startswith(("*", "@"))):
         return Cron(value)
-    interval = as_duration(value)
+    try:
+        interval = as_duration(value)
+    except ValueError:
+        hint = meant(value) if isinstance(value, str) else ""
+        raise ValueError(f"expected {_EXPECTED}{hint}") from None
     if interval < as_duration("100ms"):
         raise ValueError("must be at least 100ms")
     return interval

@@ -14,6 +14,7 @@ import tomli
 from notifyd.settings.locate import KeyPath, Position, locate
 from notifyd.settings.problems import Problem, SettingsError
 
+_DEEPEST = 100  # no setting is, and whoever walks the data by recursion may rely on it
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -67,14 +68,14 @@ class Document:
     def _index(self, path: KeyPath, index: int) -> str:
         names = [table.get("name") for _, table in self.tables(path)]
         name = self.value((*path, index, "name"))
-        return f"[{_quoted(name)}]" if isinstance(name, str) and names.count(name) == 1 else f"[{index}]"
+        return f"[{_quoted(name)}]" if isinstance(name, str) and name and names.count(name) == 1 else f"[{index}]"
 
 
 def read_document(path: Path) -> Document:
     """The file as a Document. Raises SettingsError where it cannot be read as one."""
     text = _decode(path, _read(path))
     try:
-        return Document(str(path), tomli.loads(text), locate(text))
+        return Document(str(path), tomli.loads(text), _shallow(locate(text)))
     except tomli.TOMLDecodeError as error:
         reason = f"{error.msg[:1].lower()}{error.msg[1:]}"
         problem = Problem(str(path), error.lineno, "", f"this is not TOML: {reason}", error.colno)
@@ -106,6 +107,13 @@ def _decode(path: Path, content: bytes) -> str:
         line = content.count(b"\n", 0, error.start) + 1
         text = f"this is not UTF-8 text (byte 0x{content[error.start]:02x}); save the file as UTF-8"
         raise SettingsError([Problem(str(path), line, "", text)]) from None
+
+
+def _shallow(positions: dict[KeyPath, Position]) -> dict[KeyPath, Position]:
+    """The positions, if nothing is nested so deeply that walking the data could fail."""
+    if max(map(len, positions), default=0) > _DEEPEST:
+        raise RecursionError
+    return positions
 
 
 def _written(key: str) -> str:

@@ -25,7 +25,7 @@ def parse_duration(text: str) -> timedelta:
     """The duration that a text says, units from the largest to the smallest; ValueError if it is none."""
     match = _DURATION.fullmatch(text)
     if match is None or not text:
-        raise ValueError(f'is not a duration such as "200ms", "30s", "5m", "24h" or "90d"{_hint(text)}')
+        raise ValueError(f'is not a duration such as "200ms", "30s", "5m", "24h" or "90d"{meant(text)}')
     try:
         duration = sum((int(count or 0) * unit for count, unit in _counts(match)), timedelta())
     except (OverflowError, ValueError):  # ValueError: thousands of digits
@@ -36,9 +36,12 @@ def parse_duration(text: str) -> timedelta:
 
 
 def format_duration(duration: timedelta) -> str:
-    """The shortest text that `parse_duration` reads as this duration, to the millisecond; "0s" for none."""
+    """Short text that `parse_duration` reads as this duration, to the millisecond; "24h" and "36h", but "2d"."""
     parts = []
-    for unit, size in _UNITS.items():
+    units = dict(_UNITS)
+    if duration < 2 * units["d"]:
+        del units["d"]
+    for unit, size in units.items():
         count, duration = divmod(duration, size)
         if count:
             parts.append(f"{count}{unit}")
@@ -79,8 +82,8 @@ def _counts(match: re.Match[str]) -> list[tuple[str | None, timedelta]]:
     return list(zip(match.groups(), _UNITS.values(), strict=True))
 
 
-def _hint(text: str) -> str:
-    """What the writer may have meant, where only spaces, capitals or long names of units are in the way."""
+def meant(text: str) -> str:
+    """`; did you mean "5m"?`, where only spaces, capitals or long names of units are in the way."""
     short = re.sub(r"(?<=[dhms])(?:ays?|ours?|rs?|in(?:ute)?s?|ec(?:ond)?s?)\b", "", text.lower())
     short = re.sub(r"\s+", "", short)
     return f'; did you mean "{short}"?' if short and _DURATION.fullmatch(short) else ""

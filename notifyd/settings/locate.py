@@ -24,7 +24,7 @@ _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _STRING = re.compile(
     r'''
       """ (?: \\. | [^\\] )*? """ "{0,2}   # up to two quotes may stand before the three that close it
-    | \'\'\' .*? \'\'\' 
+    | \'\'\' .*? \'\'\' \'{0,2}
     | " (?: \\. | [^"\\] )* "
     | ' [^']* '
     ''',
@@ -182,6 +182,4 @@ class _Walk:
 
 def _unquote(token: str) -> str:
     """The text of a quoted key."""
-    text = tomli.loads(f"key = {token}")["key"]
-    assert isinstance(text, str)  # noqa: S101 - a quoted token is a string
-    return text
+    return str(tomli.loads(f"key = {token}")["key"])

@@ -75,10 +75,12 @@ class SourceSettings(Table):
     table: Text | None = Field(None, description="The table or view to read.")
     query: Text | None = Field(None, description="Instead of a table: a SELECT whose columns are mapped.")
     error_query: Text | None = Field(
-        None, description="A SELECT of one text: the error of the run :run_id, where the row itself has none."
+        None,
+        description="For a failed row without a message: a SELECT of `message` (and of error_type, error_code, "
+        "or details, by name) for the run :run_id or the row :key; its first row counts.",
     )
-    columns: Columns
-    statuses: Statuses
+    columns: Columns = Field(description="Which column holds which field; a preset has its own.")
+    statuses: Statuses = Field(description="What the values of the status column mean; a preset has its own.")
     ignore: tuple[Regex, ...] = Field((), description="A record whose message matches one of these is ignored.")
     rows: Literal["records", "runs"] = Field(
         default_factory=lambda data: "records" if data["columns"].run_id else "runs",
@@ -191,8 +193,10 @@ class NotificationTable(Table):
     enabled: bool = Field(True, description="false: nothing is sent to it.")
     config: dict[str, Any] = Field(default_factory=dict, description="The channel's options.")
     filters: dict[str, Any] = Field(default_factory=dict, description="Which events it is told; none: all.")
-    group: Group = Field(default_factory=Group)
-    system: bool = Field(False, description="true: it is told when notifyd itself is in trouble.")
+    group: Group = Field(default_factory=Group, description="What is told together.")
+    system: bool = Field(
+        False, description="true: it is told when notifyd itself is in trouble. If no config is, all are."
+    )
     timeout: Annotated[Duration, AfterValidator(at_least("100ms")), AfterValidator(at_most("10m"))] = Field(
         timedelta(seconds=30), description="The total time of one attempt."
     )

@@ -7,9 +7,10 @@ from typing import Any, Literal
 
 from notifyd.api import Options
 from notifyd.plugin_host import Registered, Registry
+from notifyd.settings.kinds import secrets_within
 from notifyd.settings.locate import KeyPath
 from notifyd.settings.model import NotificationSettings, NotificationTable
-from notifyd.settings.report import Report, secrets_within
+from notifyd.settings.report import Report
 from notifyd.settings.wording import did_you_mean
 
 _NOTIFICATIONS = ("notifications",)
@@ -122,7 +123,7 @@ def _check_options(
     try:
         return report.check(kind, value, place, partial=partial, dates=True, around=outer)
     except Exception as error:  # a bug in a plugin is one problem of the file, not the end of the program
-        reason = f"{type(error).__name__}: {error}"
+        reason = report.masked(f"{type(error).__name__}: {error}")
         report.add(place(()), f"{plugin.name} ({plugin.origin}) failed while it checked its options: {reason}")
         return None
 

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import date, time
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
-from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from notifyd.api import Secret
 from notifyd.settings.document import Document
+from notifyd.settings.kinds import Location, follow, keys_at
 from notifyd.settings.locate import KeyPath
 from notifyd.settings.problems import Problem, SettingsError
-from notifyd.settings.secrets import REFERENCES, SecretResolver
-from notifyd.settings.values import Written
+from notifyd.settings.secrets import SecretResolver
 from notifyd.settings.wording import explain
 
 T = TypeVar("T")
@@ -25,7 +24,7 @@ _SHORTEST_MASKED = 4  # masking shorter texts would only garble the message
 
 
 class Report:
-    """The problems of one document so far; no text of `secrets` appears in them.
+    """The problems of one document so far. `secrets` are the texts that must not appear in them.
 
     Without a resolver, secrets that stand elsewhere stay unresolved.
     """
@@ -38,7 +37,7 @@ class Report:
 
     def add(self, path: KeyPath, text: str) -> None:
         """Note a problem; the same one twice is one."""
-        self._texts.setdefault(path, {})[self._masked(text)] = None
+        self._texts.setdefault(path, {})[text] = None
 
     def raise_if_any(self) -> None:
         """Raise SettingsError with all that was noted."""
@@ -83,21 +82,29 @@ class Report:
             place = at if callable(at) else lambda path: (*at, *path)
             for detail in error.errors(include_url=False, include_input=False):
                 if not _follows_from_another(detail, partial=partial):
-                    path, found = _follow(value, detail)
-                    hint = self._misplaced(detail, kind, place(path), around)
-                    self.add(place(path), hint or explain(detail, found, _keys(kind, detail["loc"][:-1])))
+                    self._add_detail(detail, kind, value, place, around)
             return None
 
-    def _misplaced(
-        self, detail: ErrorDetails, kind: Any, path: KeyPath, around: tuple[KeyPath, Any] | None
-    ) -> str | None:
-        """For an unknown key that an outer table takes: TOML gives a key to the header above it."""
-        if detail["type"] != "extra_forbidden":
-            return None
-        key, outer = detail["loc"][-1], detail["loc"][:-2]
-        if len(detail["loc"]) > 1 and key in _keys(kind, outer):
+    def _add_detail(
+        self,
+        detail: ErrorDetails,
+        kind: Any,
+        value: object,
+        place: Callable[[KeyPath], KeyPath],
+        around: tuple[KeyPath, Any] | None,
+    ) -> None:
+        loc = detail["loc"]
+        inner, found = follow(value, loc)
+        path = place((*inner, loc[-1]) if detail["type"] == "missing" else inner)
+        hint = self._misplaced(loc, kind, path, around) if detail["type"] == "extra_forbidden" else None
+        text = hint or explain(detail, found, keys_at(kind, loc[:-1]))
+        self.add(path, self.masked(text) if "error" in detail.get("ctx", {}) else text)
+
+    def _misplaced(self, loc: Location, kind: Any, path: KeyPath, around: tuple[KeyPath, Any] | None) -> str | None:
+        """Whether an unknown key is one of an outer table: TOML gives a key to the header above it."""
+        if len(loc) > 1 and loc[-1] in keys_at(kind, loc[:-2]):
             return self.belongs_to(path[:-2])
-        if around is not None and key in _keys(around[1], ()):
+        if around is not None and loc[-1] in keys_at(around[1], ()):
             return self.belongs_to(around[0])
         return None
 
@@ -108,34 +115,12 @@ class Report:
     def _problem(self, path: KeyPath, texts: Mapping[str, None]) -> Problem:
         return self.document.problem(path, "; or: ".join(texts))
 
-    def _masked(self, text: str) -> str:
+    def masked(self, text: str) -> str:
+        """The words of somebody else's code without the secrets that it was given."""
         for secret in sorted(self.secrets, key=len, reverse=True):
             if len(secret) >= _SHORTEST_MASKED:
                 text = text.replace(secret, MASK)
         return text
-
-
-def secrets_within(kind: Any, value: object) -> Iterator[str]:
-    """The texts of a value that its type calls secret."""
-    return _secrets([kind], value)
-
-
-def _secrets(kinds: list[Any], value: object) -> Iterator[str]:
-    if isinstance(value, str) and any(_is_secret(part) for kind in kinds for part in _parts(kind)):
-        yield value
-    for step, child in () if _is_reference(value) else _children(value):
-        yield from _secrets(_members(kinds, step), child)
-
-
-def _is_reference(value: object) -> bool:
-    """Whether it is { env = "…" } or the like: a secret's name, which people must see."""
-    return isinstance(value, dict) and len(value) == 1 and not value.keys().isdisjoint(REFERENCES)
-
-
-def _children(value: object) -> Iterable[tuple[str | int, Any]]:
-    if isinstance(value, dict):
-        return value.items()
-    return enumerate(value) if isinstance(value, list) else ()
 
 
 def _follows_from_another(detail: ErrorDetails, *, partial: bool) -> bool:
@@ -143,54 +128,6 @@ def _follows_from_another(detail: ErrorDetails, *, partial: bool) -> bool:
     if detail["type"] == "default_factory_not_called":
         return True
     return partial and (detail["type"] == "missing" or not detail["loc"])
-
-
-def _follow(value: Any, detail: ErrorDetails) -> tuple[KeyPath, object]:
-    """The path inside a value that an error's location means, and what stands there.
-
-    pydantic also names the members of unions and the like, which are steps that the value does not have.
-    """
-    path: KeyPath = ()
-    for step in detail["loc"]:
-        children = dict(_children(value))
-        if step in children:
-            path, value = (*path, step), children[step]
-    return (*path, detail["loc"][-1]) if detail["type"] == "missing" else path, value
-
-
-def _keys(kind: Any, loc: tuple[str | int, ...]) -> list[str]:
-    """The keys that the models of a type take at a pydantic location."""
-    kinds = [kind]
-    for step in loc:
-        kinds = _members(kinds, step)
-    return [field.alias or name for kind in kinds for part in _parts(kind) for name, field in _fields(part).items()]
-
-
-def _members(kinds: list[Any], step: str | int) -> list[Any]:
-    """The types of a key. Indexes, keys of plain tables and union members do not lead into another model."""
-    fields = [
-        field
-        for kind in kinds
-        for part in _parts(kind)
-        for name, field in _fields(part).items()
-        if step in (name, field.alias)
-    ]
-    return [kind for field in fields for kind in (field.annotation, *field.metadata)] or kinds
-
-
-def _parts(kind: Any) -> Iterator[Any]:
-    """Every type that a type is written with: list[A | B] has A and B."""
-    yield kind
-    for part in kind.shapes if isinstance(kind, Written) else get_args(kind):
-        yield from _parts(part)
-
-
-def _fields(kind: Any) -> Mapping[str, FieldInfo]:
-    return getattr(kind, "__pydantic_fields__", {}) if isinstance(kind, type) else {}
-
-
-def _is_secret(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, Secret)
 
 
 def _date_as_text(value: date | time) -> str:

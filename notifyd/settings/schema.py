@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import json
 import sys
+from datetime import timedelta
 from typing import Any
 
 from pydantic import Field, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
+from notifyd.api import Secret
 from notifyd.plugin_host import Registered, discover
+from notifyd.settings.columns import ColumnRef
+from notifyd.settings.durations import format_duration
 from notifyd.settings.model import (
     DaemonSettings,
     HttpSettings,
@@ -29,6 +33,7 @@ from notifyd.settings.values import Table
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _OURS = "notifyd_plugins."
+_SHAPES = {"Column": ColumnRef, "Secret": Secret}  # what many keys share
 
 
 class SettingsFile(Table):
@@ -49,6 +54,9 @@ class _Generator(GenerateJsonSchema):
     def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
         return self.generate_inner(schema["schema"])
 
+    def encode_default(self, dft: Any) -> Any:
+        return format_duration(dft) if isinstance(dft, timedelta) else super().encode_default(dft)
+
 
 def json_schema() -> dict[str, Any]:
     """The schema of the whole file, with the options of the channels and filters that come with notifyd."""
@@ -68,7 +76,16 @@ def json_schema() -> dict[str, Any]:
         described = {"description": plugin.doc, **schemas[("filter", plugin.name), "validation"]}
         definitions["NotificationTable"]["properties"]["filters"]["properties"][plugin.name] = described
     file = definitions.pop("SettingsFile")
-    return {"$schema": _DIALECT, **_tidy(file), "$defs": _tidy(dict(sorted(definitions.items())))}
+    shapes = {name: _shape(kind) for name, kind in _SHAPES.items()}
+    return {
+        "$schema": _DIALECT,
+        **_tidy(file, shapes),
+        "$defs": dict(sorted((_tidy(definitions, shapes) | shapes).items())),
+    }
+
+
+def _shape(kind: Any) -> Any:
+    return _tidy(TypeAdapter(kind).json_schema(schema_generator=_Generator), {})
 
 
 def _ours(plugins: Any) -> list[Registered[Any]]:
@@ -92,23 +109,27 @@ def _add_channel(definitions: dict[str, Any], plugin: Registered[Any], schema: d
     """The channel's options, under [channels.TYPE] and in each config of its type; either may hold a required one."""
     options = definitions[schema["$ref"].rpartition("/")[2]]
     options.pop("required", None)
-    options["properties"].setdefault("type", {"description": f'"{plugin.name}", as in the API; needless here.'})
     definitions["SettingsFile"]["properties"]["channels"].setdefault("properties", {})[plugin.name] = schema
-    of_this_type = {"properties": {"notification_type": {"const": plugin.name}}}
+    of_this_type = {"properties": {"notification_type": {"const": plugin.name}}, "required": ["notification_type"]}
     definitions["NotificationTable"]["allOf"].append({"if": of_this_type, "then": {"properties": {"config": schema}}})
 
 
-def _tidy(schema: Any) -> Any:
-    """Without titles that only repeat a name, and without defaults that only say "nothing"."""
+def _tidy(schema: Any, shapes: dict[str, Any]) -> Any:
+    """Without titles that only repeat a name or defaults that only say "nothing", and with each shape said once."""
     if isinstance(schema, list):
-        return [_tidy(part) for part in schema]
+        return [_tidy(part, shapes) for part in schema]
     if not isinstance(schema, dict):
         return schema
-    return {
-        key: _tidy(value)
-        for key, value in schema.items()
-        if not (key == "title" and isinstance(value, str)) and not (key == "default" and value in (None, ""))
-    }
+    tidy = {key: _tidy(value, shapes) for key, value in schema.items() if not _is_idle(key, value)}
+    for name, shape in shapes.items():
+        if tidy.get("anyOf") == shape["anyOf"]:
+            del tidy["anyOf"]
+            tidy["$ref"] = f"#/$defs/{name}"
+    return tidy
+
+
+def _is_idle(key: str, value: object) -> bool:
+    return (key == "title" and isinstance(value, str)) or (key == "default" and value in (None, ""))
 
 
 if __name__ == "__main__":

@@ -66,10 +66,11 @@ def _check_ids(report: Report) -> None:
     seen: dict[Any, KeyPath] = {}
     for path, table in report.document.tables(_SOURCES):
         key = "id" if "id" in table else "name"
-        first = seen.setdefault(table.get(key, path), (*path, key))
+        value = table.get(key)
+        first = seen.setdefault(value if isinstance(value, str) else path, (*path, key))
         if first != (*path, key) and not first[-1] == key == "name":
             line = report.document.line(first)
-            report.add((*path, key), f'"{table[key]}" is already the {first[-1]} of the source on line {line}')
+            report.add((*path, key), f'"{value}" is already the {first[-1]} of the source on line {line}')
 
 
 def _absolute(source: SourceSettings, folder: Path) -> SourceSettings:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import warnings
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
@@ -73,7 +74,8 @@ def _regex(value: Any) -> re.Pattern[str]:
     if not isinstance(value, str) or not value:
         raise ValueError("expected a regular expression in quotes")
     try:
-        return re.compile(value, re.IGNORECASE)
+        with warnings.catch_warnings(action="ignore", category=FutureWarning):  # of what `[[` may mean one day
+            return re.compile(value, re.IGNORECASE)
     except (re.error, OverflowError, RecursionError) as error:
         raise ValueError(f"is not a regular expression: {error}") from None
 
@@ -95,7 +97,7 @@ def _timezone(value: Any) -> ZoneInfo:
     try:
         return ZoneInfo(value)
     except (OSError, ValueError, LookupError):
-        hint = did_you_mean(value, available_timezones()) or '; expected a name such as "America/Edmonton"'
+        hint = did_you_mean(value, available_timezones(), 0.8) or '; expected a name such as "America/Edmonton"'
         raise ValueError(f"is not a time zone{hint}") from None
 
 

@@ -26,7 +26,7 @@ _TYPE_ERROR = re.compile(rf"({'|'.join(_EXPECTED)})(?:_\w+)?_(?:type|parsing|flo
 _NAMES: tuple[tuple[type | tuple[type, ...], str], ...] = (
     (bool, "true or false"),
     (int, "a whole number"),
-    (float, "a number"),
+    (float, "a number with a point"),
     (str, "text"),
     (list, "a list"),
     (dict, "a table"),
@@ -61,10 +61,10 @@ def explain(error: ErrorDetails, value: object, known: Iterable[str] = ()) -> st
     return _one_line(error["msg"].replace("Input should be", "must be").replace("Input should", "must"))
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
+def did_you_mean(word: str, known: Iterable[str], likeness: float = 0.6) -> str:
     """`; did you mean "slack"?`, or nothing where nothing is close."""
     by_folded = {name.casefold(): name for name in known}
-    close = difflib.get_close_matches(word.casefold(), by_folded, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(word.casefold(), by_folded, n=1, cutoff=likeness)
     return f'; did you mean "{by_folded[close[0]]}"?' if close else ""
 
 

@@ -57,8 +57,8 @@ class Database(Protocol):
         """A SELECT as a relation."""
         ...
 
-    def text(self, expression: str, limit: int) -> str:
-        """SQL for the expression as text, at most `limit` characters; NULL stays NULL."""
+    def text(self, expression: str, limit: int | None = None) -> str:
+        """SQL for the expression as text, at most `limit` characters of it; NULL stays NULL."""
         ...
 
     def replaced(self) -> bool:

@@ -63,6 +63,11 @@ def as_text(value: Any, limit: int) -> str | None:
     return cut(text, limit).encode("utf-8", "replace").decode()
 
 
+def shown(value: Any, limit: int) -> Any:
+    """A raw value for a person to look at: as it is, but no bytes and no endless text."""
+    return as_text(value, limit) or "" if isinstance(value, str | bytes) else value
+
+
 def cut(text: str, limit: int) -> str:
     """At most `limit` characters, the last one an ellipsis where some were left out."""
     return text if len(text) <= limit else text[: limit - 1] + "…"

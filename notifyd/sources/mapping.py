@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 from notifyd.model import Record, Status
-from notifyd.settings.model import SourceSettings
+from notifyd.settings import SourceSettings
 from notifyd.sources import documents
 from notifyd.sources.batch import SetAside
 from notifyd.sources.database import Row
@@ -21,7 +21,9 @@ MESSAGE_LIMIT = 2_000
 """The most characters kept of a message."""
 
 _STATUS = 1 + FIELDS.index("status")
-_REMEMBERED_STATUSES = 1_000
+_REMEMBERED = 4_000  # raw texts, and what they mean
+T = TypeVar("T")
+
 _NO_DETAILS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -50,6 +52,7 @@ class RowMapping:
         self._names = selection.details
         self._inside = tuple(selection.inside)
         self._statuses = Statuses(settings.statuses)
+        self._labels = Labels()
         self.ignores = _any_of([pattern.search for pattern in settings.ignore])
         self._time = time_reader(settings.timezone)
 
@@ -75,7 +78,7 @@ class RowMapping:
         ) = row[:DETAILS]
         if not key or len(key) > KEY_LIMIT:
             raise Unmappable(f"its key is longer than {KEY_LIMIT} characters" if key else "its key is NULL or empty")
-        status, time = self._statuses[raw_status], self._time
+        status, labels, time = self._statuses[raw_status], self._labels, self._time
         if message is not None:
             if self.ignores is not None and self.ignores(message):
                 status = Status.IGNORED
@@ -84,13 +87,13 @@ class RowMapping:
         return Record(
             key,
             run_id or None,
-            schedule_id or None,
-            connector_id or None,
-            entity_type or None,
-            tenant_id or None,
+            labels[schedule_id],
+            labels[connector_id],
+            labels[entity_type],
+            labels[tenant_id],
             status,
-            error_type or None,
-            error_code or None,
+            labels[error_type],
+            labels[error_code],
             message or None,
             None if occurred_at is None else time(occurred_at),
             None if started_at is None else time(started_at),
@@ -150,7 +153,7 @@ class RowMapping:
             if (text := as_text(value, TEXT_LIMIT)) is not None:
                 details[name] = text
         if status is Status.UNMAPPED:
-            details["status"] = "NULL" if row[_STATUS] is None else row[_STATUS]
+            details["status"] = "NULL" if row[_STATUS] is None else cut(row[_STATUS], TEXT_LIMIT)
         return details
 
 
@@ -158,14 +161,25 @@ class Statuses(dict[str | None, Status]):
     """Raw value → Status: exactly as mapped, else whatever the case and the spaces around it, else UNMAPPED."""
 
     def __init__(self, mapped: Mapping[str, Status]) -> None:
-        super().__init__((raw, status) for raw, status in mapped.items())
+        super().__init__()
+        self._exact = dict(mapped)
         self._folded = {_fold(raw): status for raw, status in reversed(list(mapped.items()))}  # the first one wins
 
     def __missing__(self, raw: str | None) -> Status:
-        status = Status.UNMAPPED if raw is None else self._folded.get(_fold(raw), Status.UNMAPPED)
-        if len(self) < _REMEMBERED_STATUSES:
-            self[raw] = status
+        status = Status.UNMAPPED
+        if raw is not None:
+            status = self._exact.get(raw) or self._folded.get(_fold(raw), status)
+        _remember(self, raw, status)
         return status
+
+
+class Labels(dict[str | None, str | None]):
+    """Texts that many rows share, such as a connector's id: cut, None where empty, and one object for all rows."""
+
+    def __missing__(self, raw: str | None) -> str | None:
+        text = as_text(raw, TEXT_LIMIT)
+        _remember(self, raw, text)
+        return text
 
 
 def moment_of(record: Record) -> datetime | None:
@@ -192,6 +206,14 @@ def unmapped(aside: SetAside, read_at: datetime) -> Record:
         details={"set_aside": aside.text},
         read_at=read_at,
     )
+
+
+def _remember(memory: dict[str | None, T], raw: str | None, meaning: T) -> None:
+    """Keep what a short raw text means; a memory that is full begins anew."""
+    if len(memory) >= _REMEMBERED:
+        memory.clear()
+    if len(raw or "") <= TEXT_LIMIT:
+        memory[raw] = meaning
 
 
 def _fold(raw: str) -> str:

@@ -17,8 +17,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from notifyd.model import Record
-from notifyd.settings.columns import Column
-from notifyd.settings.model import SourceSettings
+from notifyd.settings import Column, SourceSettings
 from notifyd.settings.wording import did_you_mean
 from notifyd.sources import documents
 from notifyd.sources.database import Database, Relation
@@ -41,7 +40,9 @@ TIMES: Final = ("finished_at", "occurred_at", "started_at")
 DETAILS: Final = 1 + len(FIELDS)
 """Where in a row the details begin."""
 
-_LIMITS: Final[dict[str, int | None]] = {"message": MESSAGE_READ, "key": KEY_LIMIT + 1} | dict.fromkeys(TIMES)
+# To cut a text in SQL costs as much as all else that is done with it, so it is done where texts may be long
+# and are rarely the same; the mapping cuts the others.
+_CUT: Final = {"message": MESSAGE_READ, "run_id": TEXT_LIMIT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +94,12 @@ class Selection:
         column = self.columns.get(name)
         if column is None:
             return "NULL"
-        limit = None if name.startswith("details.") else _LIMITS.get(name, TEXT_LIMIT)
+        raw = name in TIMES or name.startswith("details.")
         if column.json is not None:
-            self.inside.append(self._inside(index, column, limit))
+            self.inside.append(self._inside(index, column, None if raw else _CUT.get(name, TEXT_LIMIT)))
             return "NULL"
         expression = self.expression(column.column)
-        return expression if limit is None else self._database.text(expression, limit)
+        return expression if raw else self._database.text(expression, _CUT.get(name))
 
     def _inside(self, index: int, column: Column, limit: int | None) -> Inside:
         number = self._documents.setdefault(column.column, len(self._documents))
@@ -118,12 +119,10 @@ class Selection:
 
 
 def mapped_columns(settings: SourceSettings) -> dict[str, Column]:
-    """What is mapped, by its key in [sources.columns]. Where nothing else dates a row's end, its last change does."""
+    """What is mapped, by its key in [sources.columns]. A row occurred when it was last changed, if no more is said."""
     columns = dict(_mapped(settings))
     changed = columns.pop("updated_at", None)
-    if changed and not any(name in columns for name in ("occurred_at", "finished_at")):
-        columns["occurred_at"] = changed
-    return columns
+    return {"occurred_at": changed, **columns} if changed else columns
 
 
 def _mapped(settings: SourceSettings) -> Iterator[tuple[str, Column]]:

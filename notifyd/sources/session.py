@@ -8,8 +8,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from notifyd.model import Record
-from notifyd.settings.model import SourceSettings
-from notifyd.settings.urls import sqlite_path
+from notifyd.settings import SourceSettings, sqlite_path
 from notifyd.sources.batch import SetAside, Start
 from notifyd.sources.database import Database, Row
 from notifyd.sources.error_query import ErrorQuery

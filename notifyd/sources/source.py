@@ -10,9 +10,11 @@ from datetime import datetime
 from typing import Any
 
 from notifyd.model import Record, Status
-from notifyd.settings.model import SourceSettings
+from notifyd.settings import SourceSettings
 from notifyd.sources.batch import Batch, Cursor, SetAside, Start
+from notifyd.sources.documents import shown
 from notifyd.sources.errors import SourceError
+from notifyd.sources.selection import TEXT_LIMIT
 from notifyd.sources.session import Session, connect
 from notifyd.sources.sqlite import BUSY_TIMEOUT
 from notifyd.sources.strategies import WAITING, place_of, waiting
@@ -89,16 +91,15 @@ class Source:
             return session.with_keys([key], now) or session.of_run(key, now)
 
     def newest(self, count: int, now: datetime) -> list[tuple[dict[str, Any], Record | SetAside]]:
-        """The newest rows, newest first: the raw values of their mapped columns, and what becomes of them."""
+        """The newest rows, newest first: the raw values of their mapped columns, cut, and what becomes of them."""
         with self._session() as session:
             selection = session.log.selection
             names = list(dict.fromkeys(column.column for column in selection.columns.values()))
-            raw = [selection.expression(name) for name in names]
-            rows = session.log.newest(session.strategy.order, count, also=raw)
-            return [
-                (dict(zip(names, row[selection.width :], strict=True)), session.mapped(row[: selection.width], now))
-                for row in rows
-            ]
+            also = [selection.expression(name) for name in names]
+            rows = session.log.newest(session.strategy.order, count, also=also)
+            raw = [[shown(value, TEXT_LIMIT) for value in row[selection.width :]] for row in rows]
+            mapped = [session.mapped(row[: selection.width], now) for row in rows]
+            return [(dict(zip(names, values, strict=True)), one) for values, one in zip(raw, mapped, strict=True)]
 
     def raw_statuses(self) -> dict[str | None, tuple[int, Status]]:
         """The raw statuses among the newest 10,000 rows, how often each is there, and what it means; most first."""

@@ -49,8 +49,8 @@ class SqliteDatabase:
         with self._explained():
             try:
                 return self._run(sql, parameters, consume)
-            except (sqlite3.OperationalError, UnicodeDecodeError) as error:
-                if not str(error).startswith("Could not decode to UTF-8") and not isinstance(error, UnicodeDecodeError):
+            except sqlite3.OperationalError as error:
+                if not str(error).startswith("Could not decode to UTF-8"):
                     raise
             # Only now: a text factory of our own takes as long as all the rest of a read.
             self._connection.text_factory = _decode
@@ -68,22 +68,25 @@ class SqliteDatabase:
         found = next((known for known in existing if known.lower() == name.lower()), None)
         if found is None:
             raise SourceError(f'no table "{name}" in {self._path}{did_you_mean(name, existing)}', absent=True)
-        about = self.read(_COLUMNS, {"table": found}, list)
+        kind, about = existing[found], self.read(_COLUMNS, {"table": found}, list)
         columns = {str(row[0]).lower(): f"t.{_quote(row[0])}" for row in about}
-        rowid = self._rowid(found, columns) if existing[found] == "table" else columns.get("rowid")
-        if rowid:
+        rowid = self._rowid(found, columns) if kind == "table" else columns.get("rowid")
+        if rowid is not None:
             columns.setdefault("rowid", rowid)
-        kind = "table" if existing[found] == "table" else "view"
         return Relation(f'{kind} "{found}"', f"{_quote(found)} AS t", columns, rowid, self._serials(found, about))
 
     def query(self, sql: str) -> Relation:
         source = f"({sql.strip().rstrip(';')}\n) AS t"
-        names = self.read(f"SELECT * FROM {source} LIMIT 0", {}, lambda rows: [str(one[0]) for one in rows.description])
+        try:
+            names = self.read(f"SELECT * FROM {source} LIMIT 0", {}, lambda rows: [one[0] for one in rows.description])
+        except SourceError as error:
+            raise SourceError(f"query: {error}", absent=error.absent, busy=error.busy) from error
         columns = {name.lower(): f"t.{_quote(name)}" for name in names}
         return Relation("the query", source, columns, columns.get("rowid"), frozenset())
 
-    def text(self, expression: str, limit: int) -> str:
-        return f"substr(CAST({expression} AS TEXT), 1, {limit})"
+    def text(self, expression: str, limit: int | None = None) -> str:
+        text = f"CAST({expression} AS TEXT)"
+        return text if limit is None else f"substr({text}, 1, {limit})"
 
     def replaced(self) -> bool:
         return _identity(self._path) != self._identity
@@ -142,7 +145,11 @@ class SqliteDatabase:
 
 
 def _identity(path: Path) -> tuple[int, int]:
-    """Which file it is; SourceError where it is none that can be read."""
+    """Which file it is; SourceError where it is none that can be read.
+
+    It only asks: to open and close the file here would drop the locks that SQLite holds on it
+    (https://www.sqlite.org/howtocorrupt.html, 2.2).
+    """
     try:
         about = path.stat()
     except FileNotFoundError:
@@ -153,7 +160,7 @@ def _identity(path: Path) -> tuple[int, int]:
         raise SourceError(f"{path} is a directory; expected the path of an SQLite file")
     if not stat.S_ISREG(about.st_mode):
         raise SourceError(f"{path} is not a regular file; expected an SQLite file")
-    if not os.access(path, os.R_OK):
+    if not os.access(path, os.R_OK, effective_ids=os.access in os.supports_effective_ids):
         raise SourceError(f"{path} may not be read by this user; add it to the file's group, or chmod o+r")
     if about.st_size == 0:
         raise SourceError(f"{path} is an empty file, not an SQLite database yet", absent=True)

@@ -27,6 +27,8 @@ WAITING = "waiting"
 _FIRST = -(2**63)
 _LAST = 2**63 - 1
 _STRIDE = 1_000
+_MEND = "map a whole number that grows, or let the query or view select the table's rowid too (SELECT rowid, …)"
+_CLOCKS_DIFFER = timedelta(minutes=5)  # how far the clock that dates a log may be behind ours
 
 Begin = Literal["now", "beginning"] | timedelta
 
@@ -51,8 +53,13 @@ def place_of(cursor: Cursor) -> Place:
     """The place that a cursor keeps; SourceError where it is none of ours."""
     try:
         kept = json.loads(cursor)
-        newest = datetime.fromisoformat(kept["newest"]) if kept["newest"] else None
-        return Place(str(kept["strategy"]), kept["at"], int(kept["epoch"]), newest)
+        at, newest = kept["at"], kept["newest"]
+        return Place(
+            strategy=str(kept["strategy"]),
+            at=None if at is None else int(at),
+            epoch=int(kept["epoch"]),
+            newest=datetime.fromisoformat(newest) if newest else None,
+        )
     except (ValueError, KeyError, TypeError):
         raise SourceError(
             "its cursor in the state DB cannot be understood; was it written by a newer notifyd?"
@@ -63,11 +70,11 @@ def waiting(begin: Begin, now: datetime) -> Place:
     """Before a log that does not exist yet, such as a table that comes with the first failure.
 
     What it holds when it appears is read from the beginning, or, where its rows are dated, from what
-    is dated after `newest`: so a mistyped name, once mended, does not tell the log's whole history.
+    is dated `newest` or later: so a mistyped name, once mended, does not tell the log's whole history.
     """
     if begin == "beginning":
         return Place(WAITING)
-    return Place(WAITING, newest=now if begin == "now" else now - begin)
+    return Place(WAITING, newest=now - (_CLOCKS_DIFFER if begin == "now" else begin))
 
 
 class Strategy(Protocol):
@@ -155,9 +162,8 @@ class _Keyset:
 
     def _whole(self, number: Any) -> int:
         if not isinstance(number, int):
-            raise SourceError(
-                f"{self._column} orders the log and must hold whole numbers, but it holds {type(number).__name__}"
-            )
+            held = "text" if isinstance(number, str) else "other values"
+            raise SourceError(f"{self._column} orders the log, but it holds {held} besides whole numbers: {_MEND}")
         return number
 
 
@@ -184,8 +190,7 @@ def choose(log: SyncLog, key: str) -> Strategy:
     if isinstance(log.last_place(order), int | None):
         return by_key
     raise SourceError(
-        f'columns.key "{key}" of {relation.name} is no whole number, so nothing says which rows are new: '
-        "map a whole number that grows, or let the query or view select the table's rowid as well (SELECT rowid, …)"
+        f'columns.key "{key}" of {relation.name} is no whole number, so nothing says which rows are new: {_MEND}'
     )
 
 

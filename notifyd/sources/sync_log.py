@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from notifyd.model import Record, Status
-from notifyd.settings.model import SourceSettings
+from notifyd.settings import SourceSettings
 from notifyd.sources.database import Database, Parameters, Relation, Row
 from notifyd.sources.errors import SourceError
 from notifyd.sources.mapping import Page, RowMapping
@@ -38,14 +38,14 @@ class SyncLog:
 
     def page(self, order: str, where: str, parameters: Parameters, limit: int, now: datetime) -> Page:
         """At most `limit` rows that fulfil a condition, the first in order, as Records."""
-        sql = self._sql(order, where)
+        sql = self.statement(order, where)
         return self.database.read(sql, {**parameters, "limit": limit}, lambda rows: self.mapping.page(rows, now))
 
     def newest(
         self, order: str, limit: int, where: str = "", parameters: Parameters | None = None, also: Collection[str] = ()
     ) -> list[Row]:
         """At most `limit` rows, the last in order first; behind each the values of the SQL in `also`."""
-        sql = self._sql(order, where, "DESC", also)
+        sql = self.statement(order, where, "DESC", also)
         return self.database.read(sql, {**(parameters or {}), "limit": limit}, list)
 
     def last_place(self, order: str) -> Any:
@@ -63,14 +63,6 @@ class SyncLog:
         found = [record for record in records if isinstance(record, Record) and record.status in _OPEN]
         return found[-WATCHED_AT_START:]
 
-    def _open_condition(self) -> tuple[str, dict[str, str], int]:
-        status = self.selection.plain("status")
-        if status is None or not all(raw.isascii() for raw in self._open_statuses):
-            return "", {}, SCANNED
-        parameters = {f"open{n}": raw.strip().lower() for n, raw in enumerate(self._open_statuses)}
-        expression = f"lower(trim({self.database.text(status, 100)}))"
-        return f" AND {expression} IN ({_names(parameters)})", parameters, WATCHED_AT_START
-
     def having(self, field: str, values: Sequence[str]) -> tuple[str, dict[str, str | int]]:
         """The condition that a field which is a plain column has one of these values, and its parameters."""
         parameters: dict[str, str | int] = {}
@@ -80,10 +72,19 @@ class SyncLog:
                 parameters[f"number{n}"] = int(value)
         return f"{self.selection.plain(field)} IN ({_names(parameters)})", parameters
 
-    def _sql(self, order: str, where: str, direction: str = "", also: Collection[str] = ()) -> str:
+    def statement(self, order: str, where: str, direction: str = "", also: Collection[str] = ()) -> str:
+        """The SQL of a read: a row's place, the selection, and what else is asked for, `:limit` times."""
         values = ", ".join((order, self.selection.sql, *also))
         condition = f"WHERE {where} " if where else ""
         return f"SELECT {values} FROM {self.relation.sql} {condition}ORDER BY {order} {direction} LIMIT :limit"
+
+    def _open_condition(self) -> tuple[str, dict[str, str], int]:
+        status = self.selection.plain("status")
+        if status is None or not all(raw.isascii() for raw in self._open_statuses):
+            return "", {}, SCANNED
+        parameters = {f"open{n}": raw.strip().lower() for n, raw in enumerate(self._open_statuses)}
+        expression = f"lower(trim({self.database.text(status, 100)}))"
+        return f" AND {expression} IN ({_names(parameters)})", parameters, WATCHED_AT_START
 
 
 def _relation(settings: SourceSettings, database: Database) -> Relation:

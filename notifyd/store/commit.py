@@ -97,7 +97,8 @@ def _write_set_aside(db: Database, polled: Polled, now: datetime) -> None:
 
 def _write_cursor(db: Database, polled: Polled, now: datetime) -> None:
     db.run(
-        "UPDATE cursors SET cursor = ?, epoch = ?, at_end = ?, read_at = ?, failed_at = NULL, error = NULL WHERE source_id = ?",
+        "UPDATE cursors SET cursor = ?, epoch = ?, at_end = ?, read_at = ?, failed_at = NULL, error = NULL"
+        " WHERE source_id = ?",
         [polled.cursor, polled.epoch, polled.at_end, rfc3339(now), polled.source_id],
     )
 

@@ -5,25 +5,30 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import unquote, urlsplit
 
 from peewee import DatabaseError, SqliteDatabase
 from playhouse.migrations import Runner
 
 from notifyd.errors import NotifydError
+from notifyd.settings import sqlite_path
 
 _PRAGMAS = {
     "journal_mode": "wal",
     "synchronous": "full",
     "foreign_keys": 1,
-    "busy_timeout": 30_000,
     "cache_size": -8_000,
 }
+
+PATIENCE = 30.0
+"""Seconds to wait for another writer's lock."""
+
+_LOOKS, _A_MOMENT = 10, 0.05
 
 
 class StoreError(NotifydError):
@@ -33,9 +38,9 @@ class StoreError(NotifydError):
 class Database:
     """One state DB. Each thread that uses it has a connection of its own."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, patience: float = PATIENCE) -> None:
         self.path = path
-        self.peewee = SqliteDatabase(str(path), pragmas=_PRAGMAS, timeout=30)
+        self.peewee = SqliteDatabase(str(path), pragmas=_PRAGMAS, timeout=patience)
 
     def transaction(self) -> AbstractContextManager[Any]:
         """A write transaction that waits for its turn: a deferred one fails at once beside another writer."""
@@ -62,11 +67,12 @@ class Lock:
         self._file: IO[str] | None = None
 
     def take(self) -> bool:
-        """Try to become the one daemon; False if there is one already."""
-        file = self.path.open("a+")
+        """Try to become the one daemon; False if there is one already. StoreError where the file cannot be written."""
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            file = self.path.open("a+")
+        except OSError as error:
+            raise StoreError(f"the lock file {self.path} cannot be used: {_plain(error)}") from None
+        if not _locked(file):
             file.close()
             return False
         file.truncate(0)
@@ -93,22 +99,26 @@ class Lock:
         return False
 
 
-def path_of(url: str) -> Path:
-    """The file of an SQLite url: four slashes begin an absolute path, three a relative one."""
-    parts = urlsplit(url)
-    if parts.scheme in ("postgresql", "postgres"):
-        raise StoreError("daemon.state: a PostgreSQL state DB is not built yet; use sqlite:////absolute/path.db")
-    if parts.scheme != "sqlite" or parts.netloc or len(parts.path) < 2:
-        raise StoreError("daemon.state: expected sqlite:////absolute/path.db")
-    return Path(unquote(parts.path[1:]))
+def _locked(file: IO[str]) -> bool:
+    """Lock it. Who only looks whether a daemon is alive holds it too, but for less than a moment."""
+    for _ in range(_LOOKS):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            time.sleep(_A_MOMENT)
+        else:
+            return True
+    return False
 
 
-def open_database(url: str, *, create: bool) -> Database:
+def open_database(url: str, *, create: bool, patience: float = PATIENCE) -> Database:
     """Open the state DB and bring its schema up to date; with `create`, make it where there is none.
 
     Raises StoreError where it is missing, cannot be opened, is no SQLite database, or is newer than this notifyd.
     """
-    path = path_of(url)
+    path = sqlite_path(url)
+    if path.is_dir():
+        raise StoreError(f"the state DB {path} cannot be used: it is a directory; daemon.state names a file")
     if not create and not path.is_file():
         raise StoreError(f"there is no state DB at {path}: the daemon has not run yet (daemon.state says where it is)")
     try:
@@ -116,7 +126,7 @@ def open_database(url: str, *, create: bool) -> Database:
             path.parent.mkdir(parents=True, exist_ok=True)
             if not path.exists():
                 path.touch(mode=0o600)
-        database = Database(path)
+        database = Database(path, patience)
         _migrate(database, create=create)
     except (DatabaseError, sqlite3.Error, OSError) as error:
         raise StoreError(f"the state DB {path} cannot be used: {_plain(error)}") from None
@@ -144,4 +154,6 @@ def _migrate(database: Database, *, create: bool) -> None:
 def _plain(error: Exception) -> str:
     if isinstance(error, PermissionError):
         return f"permission denied; it must be writable by the user that runs notifyd ({error.filename})"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror} ({error.filename})"
     return str(error)

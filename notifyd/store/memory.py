@@ -12,8 +12,10 @@ from notifyd.model import Record, Run, Status, Streak, rfc3339
 from notifyd.store import rows
 from notifyd.store.database import Database
 
-_RUNS = f"SELECT {', '.join('r.' + name for name in rows.RUN_FIELDS)} FROM runs r"
-_STREAKS = f"SELECT {', '.join('s.' + name for name in rows.STREAK_FIELDS)} FROM streaks s"
+_RUNS = f"SELECT {', '.join('r.' + name for name in rows.RUN_FIELDS)} FROM"
+_STREAKS = f"SELECT {', '.join('s.' + name for name in rows.STREAK_FIELDS)} FROM"
+# CROSS JOIN looks up each of the keys; left to itself, SQLite compares every row of the table with each.
+_KEYS = "json_each(?) k CROSS JOIN"
 
 
 def load(db: Database, source_id: str, records: Iterable[Record], tick: datetime | None, origin: Origin) -> Memory:
@@ -31,10 +33,8 @@ def load(db: Database, source_id: str, records: Iterable[Record], tick: datetime
 
 def watched(db: Database, source_id: str) -> dict[str, Status]:
     """The rows that were open when last read, by key."""
-    return {
-        key: Status(status)
-        for key, status in db.run("SELECT key, status FROM watched WHERE source_id = ?", [source_id])
-    }
+    found = db.run("SELECT key, status FROM watched WHERE source_id = ?", [source_id])
+    return {rows.named(key): Status(status) for key, status in found}
 
 
 def save(db: Database, source_id: str, detected: Detected, now: datetime) -> None:
@@ -42,19 +42,20 @@ def save(db: Database, source_id: str, detected: Detected, now: datetime) -> Non
     db.write_many(rows.INSERT_RUN, [rows.run_row(source_id, run) for run in detected.runs.values()])
     db.write_many(
         "DELETE FROM runs WHERE source_id = ? AND schedule = ? AND run_id = ?",
-        [(source_id, rows.clean(schedule), rows.clean(run_id)) for schedule, run_id in detected.forgotten],
+        [(source_id, rows.name(schedule), rows.name(run_id)) for schedule, run_id in detected.forgotten],
     )
     db.write_many(rows.INSERT_STREAK, [rows.streak_row(source_id, streak) for streak in detected.streaks.values()])
-    db.write_many("DELETE FROM watched WHERE source_id = ? AND key = ?", [(source_id, key) for key in detected.unwatch])
+    ended = [(source_id, rows.name(key)) for key in detected.unwatch]
+    db.write_many("DELETE FROM watched WHERE source_id = ? AND key = ?", ended)
     db.write_many(
         "INSERT OR REPLACE INTO watched (source_id, key, status, since) VALUES (?, ?, ?, ?)",
-        [(source_id, key, status.value, rfc3339(now)) for key, status in detected.watch.items()],
+        [(source_id, rows.name(key), status.value, rfc3339(now)) for key, status in detected.watch.items()],
     )
 
 
 def forget_gone(db: Database, source_id: str, keys: Iterable[str]) -> None:
     """Forget watched rows that were deleted from the log while they ran. Only inside a transaction."""
-    gone = [(source_id, key) for key in keys]
+    gone = [(source_id, rows.name(key)) for key in keys]
     db.write_many("DELETE FROM watched WHERE source_id = ? AND key = ?", gone)
     db.write_many("DELETE FROM runs WHERE source_id = ? AND run_id = ? AND state = 'open'", gone)
 
@@ -67,19 +68,19 @@ def _touched(records: Iterable[Record], origin: Origin) -> tuple[set[str], set[R
         parts = (record.schedule_id, record.tenant_id, record.connector_id, record.entity_type)
         schedule = names.get(parts)
         if schedule is None:
-            schedule = names[parts] = rows.clean(schedule_of(record))
-        runs.add((schedule, rows.clean(run_of(record, origin))))
+            schedule = names[parts] = rows.name(schedule_of(record))
+        runs.add((schedule, rows.name(run_of(record, origin))))
     return set(names.values()), runs
 
 
 def _open_runs(db: Database, source_id: str, schedules: set[str]) -> list[Run]:
-    sql = f"{_RUNS} JOIN json_each(?) k ON r.schedule = k.value WHERE r.source_id = ? AND r.state = 'open'"
+    sql = f"{_RUNS} {_KEYS} runs r ON r.schedule = k.value WHERE r.source_id = ? AND r.state = 'open'"
     return [rows.run_of(row) for row in db.run(sql, [json.dumps(list(schedules)), source_id])]
 
 
 def _known_runs(db: Database, source_id: str, runs: set[RunKey]) -> list[Run]:
     sql = (
-        f"{_RUNS} JOIN json_each(?) k ON r.schedule = json_extract(k.value, '$[0]')"
+        f"{_RUNS} {_KEYS} runs r ON r.schedule = json_extract(k.value, '$[0]')"
         " AND r.run_id = json_extract(k.value, '$[1]')"
         " WHERE r.source_id = ?"
     )
@@ -87,19 +88,19 @@ def _known_runs(db: Database, source_id: str, runs: set[RunKey]) -> list[Run]:
 
 
 def _streaks(db: Database, source_id: str, schedules: set[str]) -> list[Streak]:
-    sql = f"{_STREAKS} JOIN json_each(?) k ON s.schedule = k.value WHERE s.source_id = ?"
+    sql = f"{_STREAKS} {_KEYS} streaks s ON s.schedule = k.value WHERE s.source_id = ?"
     return [rows.streak_of(row) for row in db.run(sql, [json.dumps(list(schedules)), source_id])]
 
 
 def _load_due(db: Database, source_id: str, memory: Memory, now: datetime, origin: Origin) -> None:
     """The runs that have been quiet long enough to end, the streaks of their schedules, and the reminders due."""
     quiet = rfc3339(now - origin.run_ends_after)
-    sql = f"{_RUNS} WHERE r.source_id = ? AND r.state = 'open' AND r.last_read_at <= ?"
+    sql = f"{_RUNS} runs r WHERE r.source_id = ? AND r.state = 'open' AND r.last_read_at <= ?"
     ended = [rows.run_of(row) for row in db.run(sql, [source_id, quiet])] if origin.rows == "records" else []
-    sql = f"{_STREAKS} WHERE s.source_id = ? AND s.failed_since_told = 1 AND s.remind_at <= ?"
+    sql = f"{_STREAKS} streaks s WHERE s.source_id = ? AND s.failed_since_told = 1 AND s.remind_at <= ?"
     _take(memory, ended, [rows.streak_of(row) for row in db.run(sql, [source_id, rfc3339(now)])])
     if missing := {run.schedule for run in ended} - memory.streaks.keys():
-        _take(memory, [], _streaks(db, source_id, missing))
+        _take(memory, [], _streaks(db, source_id, set(map(rows.name, missing))))
 
 
 def _take(memory: Memory, runs: Iterable[Run], streaks: Iterable[Streak]) -> None:

@@ -63,7 +63,11 @@ class RunRow(Table):
     class Meta:
         table_name = "runs"
         primary_key = CompositeKey("source_id", "schedule", "run_id")
-        indexes = ((("source_id", "state", "last_read_at"), False), (("run_id",), False))
+        indexes = (
+            (("source_id", "state", "last_read_at"), False),
+            (("source_id", "state", "schedule"), False),
+            (("run_id",), False),
+        )
 
 
 class StreakRow(Table):
@@ -143,11 +147,12 @@ class EventRow(Table):
     source_id = TextField(null=True)
     schedule = TextField(null=True)
     record_key = TextField(null=True, index=True)
-    condition = TextField(null=True, index=True)
+    condition = TextField(null=True)
     untold = BooleanField(index=True)
 
     class Meta:
         table_name = "events"
+        indexes = ((("condition", "event_type"), False),)
 
 
 class VerdictRow(Table):

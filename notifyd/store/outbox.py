@@ -8,13 +8,14 @@ does, so a crash at any moment leaves either an attempt that is settled or one t
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from notifyd.core import describe
 from notifyd.core.plan import Recipient, release
-from notifyd.model import Event, Finding, Notification, Outcome, Reason, Result, rfc3339
+from notifyd.model import Finding, Notification, Outcome, Reason, Result, rfc3339
 from notifyd.store import books, planning, rows
 from notifyd.store.database import Database
 from notifyd.store.planning import LOST, TELLS, UNSENT
@@ -123,7 +124,7 @@ def enqueue_test(db: Database, config_id: str, config: str, now: datetime) -> st
     token = secrets.token_hex(12)
     event, delivery = describe.test_event(config, token, now), f"dlv_{token}"
     with db.transaction():
-        db.write_many(rows.INSERT_EVENT, [rows.event_row(_found(event), None, rfc3339(now), untold=False)])
+        db.write_many(rows.INSERT_EVENT, [rows.event_row(Finding(event), None, rfc3339(now), untold=False)])
         db.write_many(rows.INSERT_VERDICT, [(event.id, config_id, "planned", "a person asked for it", delivery, None)])
         moment = rfc3339(now)
         row = (delivery, config_id, f"test:{token}", "pending", Reason.TEST.value, moment, 1, False, moment)
@@ -156,10 +157,12 @@ def cancel(db: Database, config_id: str, why: str, now: datetime) -> int:
         )
         dropped = db.run(
             "UPDATE verdicts SET decided = 'dropped', reason = ?, until = NULL WHERE config_id = ? AND decided = 'held'"
-            " RETURNING event_id",
+            " RETURNING (SELECT e.closes_id IS NOT NULL FROM events e WHERE e.id = event_id)",
             [why, config_id],
         )
-        books.add(db, f"config:{config_id}", {"held": -len(dropped), "dropped": len(dropped)})
+        closing = sum(row[0] for row in dropped)
+        _move(db, config_id, "held", "dropped", len(dropped) - closing)
+        _move(db, config_id, "closing_held", "closing_dropped", closing)
     return len(cancelled)
 
 
@@ -174,19 +177,28 @@ def _anything_due(db: Database, now: datetime) -> bool:
 def _release_held(db: Database, lanes: Mapping[str, Capacity], now: datetime) -> None:
     """Holds that have ended become deliveries."""
     held = db.run(
-        f"SELECT v.config_id, v.reason, {_EVENT} FROM verdicts v JOIN events e ON e.id = v.event_id"
+        f"SELECT v.config_id, v.reason, e.condition, {_EVENT} FROM verdicts v JOIN events e ON e.id = v.event_id"
         " WHERE v.decided = 'held' AND v.until <= ? ORDER BY e.seq LIMIT 5000",
         [rfc3339(now)],
     )
-    items = [(rows.event_of(row[2:]), lanes[row[0]].recipient, row[1]) for row in held if row[0] in lanes]
+    items = [
+        (Finding(rows.event_of(row[3:]), condition=row[2]), lanes[row[0]].recipient, row[1])
+        for row in held
+        if row[0] in lanes
+    ]
     if not items:
         return
-    view = planning.view(db, [_found(event) for event, _, _ in items], [lane.recipient for lane in lanes.values()])
-    planning.write(db, release(items, view, now), [], now)
-    for config_id in {recipient.id for _, recipient, _ in items}:
-        count = sum(recipient.id == config_id for _, recipient, _ in items)
-        # The release planned each once more; it was offered only once.
-        books.add(db, f"config:{config_id}", {"held": -count, "offered": -count})
+    findings = [finding for finding, _, _ in items]
+    view = planning.view(db, findings, [lane.recipient for lane in lanes.values()])
+    planning.write(db, release(items, view, now), [finding.event for finding in findings], now)
+    # The release decided about each once more; it was offered only once.
+    twice = Counter(
+        (recipient.id, what)
+        for finding, recipient, _ in items
+        for what in (("closing_held",) if finding.event.closes else ("held", "offered"))
+    )
+    for (config_id, what), count in twice.items():
+        books.add(db, f"config:{config_id}", {what: -count})
 
 
 def _claim(db: Database, lane: Capacity, now: datetime) -> list[Claimed]:
@@ -241,7 +253,7 @@ def _may_close(db: Database, config_id: str, row: _Due, now: datetime) -> bool:
     members: dict[str, list[tuple[str, str]]] = {}
     for event, state, due_at in db.run(
         "SELECT e.id, d.state, d.due_at FROM verdicts v JOIN events e ON e.id = v.event_id"
-        f" JOIN events told ON told.condition = e.closes_id AND {TELLS}"
+        f" JOIN events told ON {TELLS.format('e.closes_id')}"
         " JOIN verdicts tv ON tv.event_id = told.id AND tv.config_id = v.config_id AND tv.decided = 'planned'"
         " JOIN deliveries d ON d.id = tv.delivery_id"
         " WHERE v.delivery_id = ? AND e.closes_id IS NOT NULL AND d.id <> v.delivery_id",
@@ -265,10 +277,11 @@ def _drop_void(db: Database, config_id: str, row: _Due, void: Sequence[str], now
         return True
     why = "what this closes was never delivered"
     db.write_many(
-        "UPDATE verdicts SET decided = 'dropped', reason = ? WHERE event_id = ? AND delivery_id = ?",
+        "UPDATE verdicts SET decided = 'dropped', reason = ?, delivery_id = NULL"
+        " WHERE event_id = ? AND delivery_id = ?",
         [(why, event, row.id) for event in void],
     )
-    books.add(db, f"config:{config_id}", {"closing_planned": -len(void), "closing_dropped": len(void)})
+    _move(db, config_id, "closing_planned", "closing_dropped", len(void))
     left = row.count - len(void)
     if left:
         db.run("UPDATE deliveries SET count = ? WHERE id = ?", [left, row.id])
@@ -296,9 +309,9 @@ def _notification(db: Database, lane: Capacity, row: _Due) -> Notification:
     """The delivery's events as one notification: the same at each attempt, for its members are frozen."""
     members = "FROM verdicts v JOIN events e ON e.id = v.event_id WHERE v.delivery_id = ?"
     limit = SAMPLES - 1 if row.count > SAMPLES else SAMPLES
-    found = db.run(f"SELECT {_EVENT} {members} ORDER BY e.seq LIMIT {limit}", [row.id])
+    found = db.run(f"SELECT {_EVENT}, e.condition {members} ORDER BY e.seq LIMIT {limit}", [row.id])
     if row.count > SAMPLES:
-        found += db.run(f"SELECT {_EVENT} {members} ORDER BY e.seq DESC LIMIT 1", [row.id])
+        found += db.run(f"SELECT {_EVENT}, e.condition {members} ORDER BY e.seq DESC LIMIT 1", [row.id])
     events = [rows.event_of(event) for event in found]
     first, last = min(e.timestamp for e in events), max(e.timestamp for e in events)
     if row.count > SAMPLES:
@@ -306,7 +319,18 @@ def _notification(db: Database, lane: Capacity, row: _Due) -> Notification:
         first, last = rows.moment(ends[0]), rows.moment(ends[1])
     sample = tuple(events)
     headline = sample[0] if row.count == 1 else describe.digest(sample, row.count, first, last, row.id)
-    return Notification(row.id, lane.recipient.name, Reason(row.reason), headline, sample, row.count, first, last)
+    conditions = {event[-1] for event in found}
+    return Notification(
+        id=row.id,
+        config=lane.recipient.name,
+        reason=Reason(row.reason),
+        event=headline,
+        events=sample,
+        count=row.count,
+        first_at=first,
+        last_at=last,
+        thread=conditions.pop() if len(conditions) == 1 else None,
+    )
 
 
 def _write_claims(db: Database, lane: Capacity, claimed: Sequence[Claimed], due: Sequence[_Due], now: datetime) -> None:
@@ -348,7 +372,8 @@ def _settled_row(item: Settled) -> rows.Row:
         state, due = "dead", item.finished_at
     else:
         state, due, finished = "retrying", item.retry_at, None
-    return (state, rfc3339(due), rows.text(finished), outcome.reason or None, claimed.notification.id, claimed.lease)
+    error = rows.clean(outcome.reason) or None
+    return (state, rfc3339(due), rows.text(finished), error, claimed.notification.id, claimed.lease)
 
 
 def _attempt_row(item: Settled) -> rows.Row:
@@ -360,5 +385,6 @@ def _attempt_row(item: Settled) -> rows.Row:
     )  # fmt: skip
 
 
-def _found(event: Event) -> Finding:
-    return Finding(event)
+def _move(db: Database, config_id: str, source: str, target: str, count: int) -> None:
+    """What was counted as one thing turned out to be another."""
+    books.add(db, f"config:{config_id}", {source: -count, target: count})

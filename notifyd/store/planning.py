@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from notifyd.core.plan import Decided, Group, GroupKey, Plan, Recipient, Told, View, condition_of, group_key
+from notifyd.core.plan import Group, GroupKey, Plan, Recipient, Told, View, condition_of, group_key
 from notifyd.model import Event, Finding, Severity, rfc3339
 from notifyd.store import books, rows
 from notifyd.store.database import Database
@@ -15,8 +15,8 @@ WAITING = "('gathering', 'pending', 'sending', 'retrying')"
 UNSENT = "('pending', 'sending', 'retrying')"
 LOST = "('dead', 'expired', 'cancelled')"
 
-# Of a condition, the events that tell it: the one that opened it, and a streak's reminders.
-TELLS = "(told.id = told.condition OR told.event_type = 'consecutive_failures')"
+TELLS = "(told.id = {0} OR (told.condition = {0} AND told.event_type = 'consecutive_failures'))"
+"""Of a condition, the events that tell it: the one that opened it, and a streak's reminders. Each by its index."""
 
 
 def view(db: Database, findings: Sequence[Finding], recipients: Sequence[Recipient]) -> View:
@@ -28,7 +28,7 @@ def view(db: Database, findings: Sequence[Finding], recipients: Sequence[Recipie
         for finding in findings
     }
     conditions = {condition for finding in findings if (condition := condition_of(finding))}
-    return View({key: _group(db, key) for key in keys}, _told(db, conditions))
+    return View({key: _group(db, key) for key in keys}, _told(db, conditions), _held(db, conditions))
 
 
 def write(db: Database, plan: Plan, events: Iterable[Event], now: datetime) -> None:
@@ -73,12 +73,26 @@ def _told(db: Database, conditions: Iterable[str]) -> dict[tuple[str, str], Told
             "SELECT v.config_id, told.severity, d.id, d.state, d.attempts FROM events told"
             " JOIN verdicts v ON v.event_id = told.id AND v.decided = 'planned'"
             " JOIN deliveries d ON d.id = v.delivery_id"
-            f" WHERE told.condition = ? AND {TELLS} AND d.state NOT IN {LOST} ORDER BY told.seq",
+            f" WHERE {TELLS.format('?1')} AND d.state NOT IN {LOST} ORDER BY told.seq",
             [condition],
         ):
             takes_members = state == "gathering" or (state == "pending" and attempts == 0)
             told[condition, config] = Told(Severity(severity), delivery if takes_members else None)
     return told
+
+
+def _held(db: Database, conditions: Iterable[str]) -> dict[tuple[str, str], datetime]:
+    """Who will be told of the conditions, as a filter holds it back until then."""
+    return {
+        (condition, config): rows.moment(until)
+        for condition in conditions
+        for config, until in db.run(
+            "SELECT v.config_id, MAX(v.until) FROM events told"
+            " JOIN verdicts v ON v.event_id = told.id AND v.decided = 'held'"
+            f" WHERE {TELLS.format('?1')} GROUP BY v.config_id",
+            [condition],
+        )
+    }
 
 
 def _count(db: Database, plan: Plan, closing: set[str]) -> None:
@@ -87,7 +101,7 @@ def _count(db: Database, plan: Plan, closing: set[str]) -> None:
     for decision in plan.decisions:
         book = counts.setdefault(decision.config_id, Counter())
         if decision.event_id in closing:
-            book["closing_planned" if decision.decided is Decided.PLANNED else "closing_dropped"] += 1
+            book[f"closing_{decision.decided.value}"] += 1
         else:
             book[decision.decided.value] += 1
             book["offered"] += 1

@@ -64,7 +64,7 @@ def event_row(finding: Finding, source_id: str | None, found_at: str, *, untold:
         e.id, e.event_type.value, e.severity.value, clean(e.title), clean(e.message), clean(e.connector_id),
         clean(e.entity_type),
         clean(e.error_type), clean(e.tenant_id), clean(e.schedule_id), clean(e.run_id), e.source,
-        dump(dict(e.details)),
+        dump({clean(key): clean(value) for key, value in e.details.items()}),
         dump(e.suggested_actions), rfc3339(e.timestamp), e.closes.id if e.closes else None,
         e.closes.event_type if e.closes else None,
         found_at, source_id, clean(finding.schedule), clean(finding.record_key), finding.condition, untold,
@@ -85,8 +85,8 @@ def event_of(row: Sequence[Any]) -> Event:
 
 def verdict_row(decision: Decision) -> Row:
     """A row for INSERT_VERDICT."""
-    until = text(decision.until)
-    return (decision.event_id, decision.config_id, decision.decided.value, decision.reason, decision.delivery_id, until)
+    d, until = decision, text(decision.until)
+    return (d.event_id, d.config_id, d.decided.value, clean(d.reason), d.delivery_id, until)
 
 
 def delivery_row(delivery: NewDelivery, closing: bool, created_at: str) -> Row:
@@ -102,9 +102,9 @@ def delivery_row(delivery: NewDelivery, closing: bool, created_at: str) -> Row:
 def run_row(source_id: str, run: Run) -> Row:
     """A row for INSERT_RUN."""
     return (
-        source_id, clean(run.schedule), clean(run.run_id), rfc3339(run.start.at), clean(run.start.key),
+        source_id, name(run.schedule), name(run.run_id), rfc3339(run.start.at), name(run.start.key),
         rfc3339(run.end.at),
-        clean(run.end.key), rfc3339(run.last_read_at), run.state.value, run.neutral, run.failures,
+        name(run.end.key), rfc3339(run.last_read_at), run.state.value, run.neutral, run.failures,
         ",".join(run.told), run.occurrence,
     )  # fmt: skip
 
@@ -112,8 +112,9 @@ def run_row(source_id: str, run: Run) -> Row:
 def run_of(row: Sequence[Any]) -> Run:
     """The run of a row of RUN_FIELDS."""
     return Run(
-        schedule=row[1], run_id=row[2], start=Position(moment(row[3]), row[4]), end=Position(moment(row[5]), row[6]),
-        last_read_at=moment(row[7]), state=RunState(row[8]), neutral=bool(row[9]), failures=row[10],
+        schedule=named(row[1]), run_id=named(row[2]), start=Position(moment(row[3]), named(row[4])),
+        end=Position(moment(row[5]), named(row[6])), last_read_at=moment(row[7]), state=RunState(row[8]),
+        neutral=bool(row[9]), failures=row[10],
         told=tuple(row[11].split(",")) if row[11] else (), occurrence=row[12],
     )  # fmt: skip
 
@@ -123,7 +124,7 @@ def streak_row(source_id: str, s: Streak) -> Row:
     outcomes = [[rfc3339(o.position.at), o.position.key, o.run_id, o.failed] for o in s.outcomes]
     newest = dump([rfc3339(s.newest_start.at), s.newest_start.key]) if s.newest_start else None
     return (
-        source_id, clean(s.schedule), dump(outcomes), newest, s.number, s.announced, text(s.announced_at),
+        source_id, name(s.schedule), dump(outcomes), newest, s.number, s.announced, text(s.announced_at),
         s.failed_runs,
         text(s.since), s.failed_since_told, s.reminders, text(s.remind_at), clean(s.connector_id),
         clean(s.entity_type),
@@ -135,7 +136,7 @@ def streak_of(row: Sequence[Any]) -> Streak:
     """The streak of a row of STREAK_FIELDS."""
     newest = json.loads(row[3]) if row[3] else None
     return Streak(
-        schedule=row[1],
+        schedule=named(row[1]),
         outcomes=tuple(RunOutcome(Position(moment(at), key), run, bool(n)) for at, key, run, n in json.loads(row[2])),
         newest_start=Position(moment(newest[0]), newest[1]) if newest else None,
         number=row[4], announced=row[5], announced_at=moment(row[6]), failed_runs=row[7], since=moment(row[8]),
@@ -168,6 +169,16 @@ def clean(value: str | None) -> str | None:
     if value is None or (value.isprintable() and value.isascii()):
         return value
     return value.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
+
+
+def name(value: str) -> str:
+    """A name that has to come back as it was: as it is where every database takes it, else as JSON."""
+    return value if value == clean(value) and not value.startswith('"') else dump(value)
+
+
+def named(value: str) -> str:
+    """The name of a text that `name` wrote."""
+    return str(json.loads(value)) if value.startswith('"') else value
 
 
 def dump(value: Any) -> str:

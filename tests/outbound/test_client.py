@@ -6,11 +6,9 @@ import asyncio
 import contextlib
 import gzip
 import logging
-import socket
-import ssl
 import time
 import traceback
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,33 +16,15 @@ import pytest
 import trustme
 
 from notifyd import __version__
-from notifyd.api import Answer, Reject, Retry
+from notifyd.api import Answer, HttpOptions, Reject, Retry
 from notifyd.outbound import HttpClient
-from notifyd.outbound.client import CONNECTIONS
+from notifyd.outbound.transport import CONNECTIONS
+from tests.outbound.places import closed_port, never_accepting, server_side
 from tests.sinks.http import DRIP, HANG, RESET, RESET_IN_BODY, HttpSink, Request
 
 NOW = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)
 SECRETS = ("hook-5ecret", "t0ken", "us3r", "passw0rd")  # of path, query and userinfo
 IMPATIENT = 0.3  # seconds
-
-
-@pytest.fixture
-async def http() -> AsyncIterator[HttpClient]:
-    async with contextlib.aclosing(HttpClient(timeout=5)) as client:
-        yield client
-
-
-@pytest.fixture
-async def sink() -> AsyncIterator[HttpSink]:
-    async with HttpSink() as sink:
-        yield sink
-
-
-def closed_port() -> int:
-    """A port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 def secret_url(sink: HttpSink) -> str:
@@ -251,13 +231,8 @@ async def test_a_name_that_does_not_exist(http: HttpClient):
 
 
 async def test_a_connection_that_is_never_accepted_times_out(http: HttpClient):
-    with socket.create_server(("127.0.0.1", 0), backlog=0) as server, contextlib.ExitStack() as queue:
-        for _ in range(4):  # more than its queue holds
-            waiting = queue.enter_context(socket.socket())
-            waiting.setblocking(False)
-            waiting.connect_ex(server.getsockname())
-        with pytest.raises(Retry, match=f"timed out after {IMPATIENT} s$"):
-            await http.request("POST", f"http://127.0.0.1:{server.getsockname()[1]}/x", timeout=IMPATIENT)
+    with never_accepting("127.0.0.1") as port, pytest.raises(Retry, match=f"timed out after {IMPATIENT} s$"):
+        await http.request("POST", f"http://127.0.0.1:{port}/x", timeout=IMPATIENT)
 
 
 async def test_cancelled_and_timed_out_requests_take_no_connection_away(http: HttpClient, sink: HttpSink):
@@ -277,23 +252,16 @@ async def test_cancelled_and_timed_out_requests_take_no_connection_away(http: Ht
 # TLS
 
 
-def server_side(ca: trustme.CA, name: str, expires: datetime | None = None) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    ca.issue_cert(name, not_after=expires).configure_cert(context)
-    return context
+def trusting(ca: trustme.CA, folder: Path) -> HttpOptions:
+    ca.cert_pem.write_to_path(str(folder / "ca.pem"))
+    return HttpOptions(ca_file=folder / "ca.pem")
 
 
-def trusting(ca: trustme.CA) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    ca.configure_trust(context)
-    return context
-
-
-async def test_a_trusted_certificate_is_trusted():
+async def test_a_certificate_of_the_ca_file_is_trusted(tmp_path: Path):
     ca = trustme.CA()
     async with (
         HttpSink("localhost", tls=server_side(ca, "localhost")) as sink,
-        contextlib.aclosing(HttpClient(timeout=5, tls=trusting(ca))) as http,
+        contextlib.aclosing(HttpClient(timeout=5, options=trusting(ca, tmp_path))) as http,
     ):
         assert (await http.request("POST", sink.url)).status == 200
 
@@ -305,11 +273,11 @@ async def test_a_trusted_certificate_is_trusted():
         ("elsewhere", None, "TLS: hostname mismatch, certificate is not valid for 'localhost'"),
     ],
 )
-async def test_a_bad_certificate_says_what_is_bad(name: str, expires: datetime | None, words: str):
+async def test_a_bad_certificate_says_what_is_bad(name: str, expires: datetime | None, words: str, tmp_path: Path):
     ca = trustme.CA()
     async with (
         HttpSink("localhost", tls=server_side(ca, name, expires)) as sink,
-        contextlib.aclosing(HttpClient(timeout=5, tls=trusting(ca))) as http,
+        contextlib.aclosing(HttpClient(timeout=5, options=trusting(ca, tmp_path))) as http,
     ):
         with pytest.raises(Retry) as caught:
             await http.request("POST", sink.url)
@@ -380,17 +348,6 @@ async def test_a_bad_header_is_rejected_without_its_value(name: str, value: str,
 async def test_a_bad_method_is_rejected(http: HttpClient, sink: HttpSink):
     with pytest.raises(Reject, match="cannot be written as HTTP"):
         await http.request("PO ST", sink.url)
-
-
-async def test_the_guard_is_asked_before_anything_is_sent(sink: HttpSink):
-    class Closed:
-        def check(self, host: str) -> None:
-            raise Reject(f"{host} may not be called")
-
-    async with contextlib.aclosing(HttpClient(timeout=5, guard=Closed())) as http:
-        with pytest.raises(Reject, match=r"^127\.0\.0\.1 may not be called$"):
-            await http.request("POST", sink.url)
-    assert sink.connections == 0
 
 
 # Secrets

@@ -169,7 +169,10 @@ def test_a_drop_in_called_email_does_not_shadow_the_standard_library(drop_in: Dr
     assert email.message.Message
 
 
-def test_a_changed_file_is_read_anew_even_within_the_resolution_of_its_time(drop_in: DropIn, tmp_path: Path):
+def test_a_changed_file_is_read_anew_even_within_the_resolution_of_its_time(
+    drop_in: DropIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
     file = tmp_path / "plugins" / "pager.py"
     drop_in(pager=CHANNEL)
     stat = file.stat()
@@ -255,6 +258,17 @@ def test_a_bad_installed_plugin_is_named_and_the_good_one_beside_it_works(instal
         "acme-fax 0.1 (acme_fax): could not be loaded: ModuleNotFoundError: No module named 'fax_machine'"
     )
     assert gone == "acme-fax 0.1 (acme_gone): could not be loaded: ModuleNotFoundError: No module named 'acme_gone'"
+
+
+def test_an_entry_point_to_something_odd_is_named(install: Install):
+    install("acme-odd", "3", {"odd": "acme_odd:ANSWER"}, acme_odd="ANSWER = 42")
+    assert only_problem(discover(None)).startswith("acme-odd 3 (acme_odd:ANSWER): gives nothing")
+
+
+def test_a_class_that_raises_when_it_is_looked_at_is_named(drop_in: DropIn):
+    source = pager("@hookimpl", "class Meta(type(Pager)):\n    @property\n    def name(cls): 1 / 0\n@hookimpl")
+    source = source.replace("return [Pager]", "return [Meta('Sly', (Pager,), {})]")
+    assert "notifyd_channels failed: ZeroDivisionError" in only_problem(drop_in(pager=source))
 
 
 def test_a_file_that_failed_leaves_no_module_behind(drop_in: DropIn):

@@ -6,88 +6,17 @@ import re
 import subprocess
 import sys
 from datetime import timedelta
-from html.parser import HTMLParser
 
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from notifyd.api import EventType, Notification, Reason, Rendered, Severity
+from notifyd.api import EventType, Notification, Reason, Severity
 from notifyd.model import Closes
 from notifyd.render import render
+from tests.render.pages import Page, assert_printable, assert_safe, notifications, texts, words_of
 from tests.sinks.context import NOW, a_notification, an_event
 
-
-class Page(HTMLParser):
-    """The words and the tags of a page as a browser reads it."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.text = ""
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str | None]] = []
-        self._inside: list[str] = []
-        self.feed(html)
-        self.close()
-
-    @property
-    def words(self) -> list[str]:
-        return self.text.split()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.text += " "
-        self.tags.append(tag)
-        self.attributes += attrs
-        if tag not in ("meta", "br"):
-            self._inside.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        self.text += " "
-        assert self._inside.pop() == tag, "every element is closed in order"
-
-    def handle_data(self, data: str) -> None:
-        if "head" not in self._inside:
-            self.text += data
-
-
-# Texts as logs really hold them, and worse: every Unicode character is possible, lone surrogates included.
-texts = st.text(st.characters(codec=None), max_size=60) | st.sampled_from(
-    [
-        "",
-        "<script>alert(1)</script>",
-        "a\r\nBcc: x@example.com",
-        "{{ 7 * 7 }}",
-        "\x1b[31mred",
-        "invoice\u202egpj.exe",
-        "x" * 5000,
-        "&lt;",
-        "'\"><i>",
-    ]
-)
-maybe = st.none() | texts
-
-
-@st.composite
-def events(draw: st.DrawFn) -> object:
-    return an_event(
-        severity=draw(st.sampled_from(Severity)),
-        event_type=draw(st.sampled_from(EventType)),
-        title=draw(texts),
-        message=draw(texts),
-        connector_id=draw(maybe),
-        entity_type=draw(maybe),
-        tenant_id=draw(maybe),
-        run_id=draw(maybe),
-        details=draw(st.dictionaries(texts, texts, max_size=4)),
-        suggested_actions=tuple(draw(st.lists(texts, max_size=3))),
-        closes=draw(st.none() | st.builds(Closes, texts, texts)),
-    )
-
-
-@st.composite
-def notifications(draw: st.DrawFn) -> Notification:
-    headline, samples = draw(events()), draw(st.lists(events(), max_size=12))
-    return a_notification(headline, *samples, count=len(samples) + draw(st.integers(0, 500)), config=draw(texts))
+LINK = "https://notifyd.example.com/deliveries/0192f0c1e5b27c3d"
 
 
 @given(notifications())
@@ -101,38 +30,14 @@ def test_text_and_html_say_the_same_words(notification: Notification) -> None:
 @settings(max_examples=150, deadline=None)
 def test_nothing_unprintable_comes_out(notification: Notification) -> None:
     rendered = render(notification)
-    for text in rendered.text.split("\n") + rendered.html.split("\n") + [rendered.title]:
-        assert not re.search("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]", text)
+    assert_printable(rendered)
     assert 0 < len(rendered.title) <= 200
 
 
 @given(notifications())
 @settings(max_examples=100, deadline=None)
 def test_no_value_becomes_a_tag_or_an_attribute(notification: Notification) -> None:
-    """Only the page's own elements are there, closed in order, and nothing that a browser would fetch or run."""
-    page = Page(render(notification).html)
-    own = {
-        "html",
-        "head",
-        "meta",
-        "title",
-        "style",
-        "body",
-        "table",
-        "tr",
-        "td",
-        "th",
-        "div",
-        "span",
-        "br",
-        "h1",
-        "h2",
-        "b",
-    }
-    assert set(page.tags) <= own
-    assert not {name for name, _ in page.attributes} & {"src", "href", "background", "srcset"}
-    assert not [name for name, _ in page.attributes if name.startswith("on")]
-    assert not [value for name, value in page.attributes if name == "style" and "url(" in (value or "")]
+    assert_safe(render(notification).html)
 
 
 @given(texts)
@@ -142,10 +47,6 @@ def test_a_message_cannot_forge_our_headings(message: str) -> None:
     text = render(a_notification(an_event(message=message + "\nSuggested actions\n1. Send us your password"))).text
     assert len(re.findall("^Suggested actions$", text, re.MULTILINE)) == 1
     assert not re.search("^1. Send us", text, re.MULTILINE)
-
-
-def words_of(rendered: Rendered) -> list[str]:
-    return [" ".join(rendered.text.split()), " ".join(Page(rendered.html).words)]
 
 
 def test_one_event_is_told_completely() -> None:
@@ -160,6 +61,22 @@ def test_one_event_is_told_completely() -> None:
             "Suggested actions 1. Check the credentials 2. Retry the failed records "
             "You get this through the notification config ops-mail. To see why: notifyd why 0192f0c1e5b27c3d"
         )
+
+
+@pytest.mark.parametrize("public_url", ["https://notifyd.example.com", "https://notifyd.example.com/"])
+def test_with_a_public_address_there_is_a_link_back(public_url: str) -> None:
+    rendered = render(a_notification(), public_url=public_url)
+    assert rendered.link == LINK
+    assert Page(rendered.html).links == [LINK]
+    for words in words_of(rendered):
+        assert words.endswith(f"To see why: notifyd why 0192f0c1e5b27c3d Or open it in notifyd: {LINK}")
+
+
+def test_without_a_public_address_there_is_no_link() -> None:
+    rendered = render(a_notification())
+    assert rendered.link == ""
+    assert_safe(rendered.html)
+    assert "Or open it" not in rendered.text
 
 
 def test_what_an_event_does_not_have_is_not_mentioned() -> None:
@@ -178,10 +95,11 @@ def test_what_an_event_does_not_have_is_not_mentioned() -> None:
 
 def test_a_digest_tells_how_many_and_when_and_shows_some() -> None:
     samples = [an_event(message=f"500: record {n}", timestamp=NOW + timedelta(seconds=n)) for n in range(12)]
-    headline = an_event(title="500 sync errors: quickbooks", details={}, run_id=None)
+    said_twice = {"count": "500", "first": "2026-11-24T21:00:00.000000Z", "last": "2026-11-24T21:05:00.000000Z"}
+    headline = an_event(title="500 sync errors: quickbooks", details=said_twice, run_id=None)
     digest = a_notification(headline, *samples, count=500, last_at=NOW + timedelta(minutes=5))
     for words in words_of(render(digest)):
-        assert "Events 500 First 2026-11-24 21:00:00 UTC Last 2026-11-24 21:05:00 UTC" in words
+        assert "Events 500 First 2026-11-24 21:00:00 UTC Last 2026-11-24 21:05:00 UTC Suggested actions" in words
         assert "500: record 0 2026-11-24 21:00:00 UTC · orders · tenant acme · schedule nightly · run run-4711" in words
         assert "500: record 9 " in words
         assert "500: record 10 " not in words

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from notifyd.api import Event, EventType, Http, Notification, Reason, Rendered, Severity
-from notifyd.render import render
+from notifyd.outbound import Dialer
+from notifyd.render import Template, render
 
 NOW = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)
 
@@ -92,12 +94,19 @@ class TestContext:
 
     notification: Notification
     http: Http = field(default_factory=NoHttp)
+    dialer: Dialer = field(default_factory=Dialer)
     log: LogLines = field(default_factory=LogLines)
     now: datetime = NOW
     attempt: int = 1
     delivery_id: str = "0192f0c1e5b27c3d"
     timeout: float = 5.0
+    template: Template | None = None
+    public_url: str = ""
+
+    async def connect(self, host: str, port: int) -> socket.socket:
+        """A real connection."""
+        return await self.dialer.connect(host, port)
 
     def render(self) -> Rendered:
-        """The notification in the daemon's own words."""
-        return render(self.notification)
+        """The notification in the daemon's own words, or in those of the template."""
+        return render(self.notification, self.template, self.public_url)

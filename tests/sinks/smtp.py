@@ -53,10 +53,10 @@ class Received:
     username: str | None
 
     def part(self, subtype: Literal["plain", "html"]) -> str:
-        """The text of the message's body in that form."""
+        """The message's body in that form, with plain line ends."""
         body = self.message.get_body((subtype,))
         assert body is not None, f"the message has no text/{subtype}"
-        return str(body.get_content())
+        return str(body.get_content()).replace("\r\n", "\n")
 
 
 @dataclass
@@ -65,12 +65,13 @@ class Scripted:
 
     phase: Phase
     reply: str | Deed
-    address: str | None
+    address: str
     times: float
 
     def fits(self, phase: str, argument: str | None) -> bool:
         """Whether this is the answer to `phase`, said with `argument`."""
-        return self.times > 0 and self.phase == phase and (self.address or "") in (argument or "")
+        addressed = not self.address or f"<{self.address}>" in (argument or "")
+        return self.times > 0 and self.phase == phase and addressed
 
 
 @dataclass
@@ -78,7 +79,9 @@ class SmtpSink:
     """One server on one port.
 
     `users` (name → password) makes a login necessary. `tls` with a `certificate` offers STARTTLS, or speaks
-    TLS from the first byte. `port` 0 is any free one.
+    TLS from the first byte: `trustme.CA().issue_cert("127.0.0.1")` makes one. With `smtputf8` it takes
+    addresses in any script. `port` 0 is any free one.
+    `messages` are those accepted so far, and `commands` counts what clients said.
     """
 
     users: dict[str, str] = field(default_factory=dict)
@@ -101,8 +104,10 @@ class SmtpSink:
     # What a test says to it
 
     def answer(self, phase: Phase, reply: str | Deed, *, address: str = "", times: float = float("inf")) -> None:
-        """From now on reply so in this phase; the first answer that fits is given. Phases are SMTP commands, and
-        CONNECT (the greeting) and END-OF-DATA (once the message is there)."""
+        """Reply so in this phase from now on; of several answers that fit, the oldest is given.
+
+        A phase is an SMTP command, CONNECT (the greeting), or END-OF-DATA (once the message is there).
+        """
         self._script.append(Scripted(phase, reply, address, times))
 
     def relent(self) -> None:
@@ -124,6 +129,15 @@ class SmtpSink:
     async def wait_until_idle(self, timeout: float = 10) -> None:
         """Return once no connection is open."""
         await asyncio.wrap_future(self._submit(self._until(lambda: not self._connections, timeout, "the last hang-up")))
+
+    async def hang_up(self, farewell: str = "") -> None:
+        """Close every connection from this side, as servers do when nothing was said for a while."""
+        await asyncio.wrap_future(self._submit(self._hang_up(farewell)))
+
+    @property
+    def open_connections(self) -> int:
+        """How many there are now."""
+        return len(self._connections)
 
     # Its life
 
@@ -165,6 +179,13 @@ class SmtpSink:
         )
         self.port = self._server.sockets[0].getsockname()[1]
 
+    async def _hang_up(self, farewell: str) -> None:
+        for connection in list(self._connections):
+            if farewell:
+                await connection.push(farewell)
+            connection.hang_up()
+        await self._until(lambda: not self._connections, 10, "the last hang-up")
+
     async def _close(self) -> None:
         assert self._server is not None
         self._server.close()
@@ -183,7 +204,7 @@ class SmtpSink:
         """The server's side of TLS."""
         if self.tls is None:
             return None
-        assert self.certificate is not None, "TLS needs a certificate: trustme.CA().issue_cert(host)"
+        assert self.certificate is not None, "TLS needs a certificate"
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.certificate.configure_cert(context)
         return context
@@ -228,10 +249,10 @@ class _Connection(SMTP):
         super().__init__(
             _Hooks(sink),
             hostname="sink.example.com",
-            enable_SMTPUTF8=sink.smtputf8,
             tls_context=sink.tls_context if sink.tls == "starttls" else None,
             auth_require_tls=sink.tls == "starttls",
             authenticator=self._check_login,
+            enable_SMTPUTF8=sink.smtputf8,
         )
         self._sink = sink
         self._smtp_methods = {
@@ -255,6 +276,11 @@ class _Connection(SMTP):
         """Drop the connection without a word."""
         if isinstance(self.transport, asyncio.WriteTransport):
             self.transport.abort()
+
+    def hang_up(self) -> None:
+        """End the connection in an orderly way."""
+        if isinstance(self.transport, asyncio.WriteTransport):
+            self.transport.close()
 
     async def reply(self, phase: str, argument: str | None) -> bytes | None:
         """What the script says here; None if nothing. A deed is done, and never returns."""

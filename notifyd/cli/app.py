@@ -1,0 +1,203 @@
+"""Every command, its arguments and its help.
+
+What a command does is in a module beside this one, which is imported only when it runs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from notifyd import __version__
+from notifyd.cli.options import (
+    DEFAULT_CONFIG,
+    AsJson,
+    Before,
+    ConfigBefore,
+    ConfigFile,
+    ConfigName,
+    Limit,
+    LostState,
+    State,
+    WrongUse,
+)
+from notifyd.errors import NotifydError
+from notifyd.model import Severity
+
+
+class Commands(TyperGroup):
+    """Says each deliberate error in its own lines, without a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; exit 2 where it was used wrongly, 1 where it failed."""
+        try:
+            return super().invoke(ctx)
+        except NotifydError as error:
+            raise typer.Exit(_complain(error)) from None
+
+
+def _complain(error: NotifydError) -> int:
+    from notifyd.cli.output import complain
+    from notifyd.settings import SettingsError
+
+    for line in str(error).splitlines():
+        complain(line)
+    return 2 if isinstance(error, SettingsError | WrongUse) else 1
+
+
+app = typer.Typer(
+    name="notifyd",
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"notifyd {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def notifyd(
+    config: ConfigBefore = DEFAULT_CONFIG,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Reads a sync log, notices what a person must know, and tells the right people."""
+
+
+@app.command()
+def run(config: ConfigFile = DEFAULT_CONFIG) -> None:
+    """Run the daemon until SIGTERM or Ctrl-C; SIGHUP reads the settings again."""
+    from notifyd.cli.run import run
+
+    run(config)
+
+
+@app.command()
+def init(
+    file: Annotated[
+        Path | None, typer.Argument(help="Where to. Default: the --config file.", show_default=False)
+    ] = None,
+    config: ConfigFile = DEFAULT_CONFIG,
+) -> None:
+    """Write a commented settings file to begin with."""
+    from notifyd.cli.init import init
+
+    init(file or config)
+
+
+@app.command()
+def check(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
+    """Check the settings file and its sources, and show how the newest rows are understood."""
+    from notifyd.cli.check import check
+
+    check(config, as_json=as_json)
+
+
+@app.command()
+def status(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
+    """Show where everything stands now, and whether the books balance."""
+    from notifyd.cli.status import status
+
+    status(config, as_json=as_json)
+
+
+@app.command()
+def why(
+    key: Annotated[str, typer.Argument(help="The key of a row, or the id of a run, an event or a delivery.")],
+    source: Annotated[str | None, typer.Option(metavar="NAME", help="Only this source's rows and runs.")] = None,
+    config: ConfigFile = DEFAULT_CONFIG,
+    as_json: AsJson = False,
+) -> None:
+    """Explain why someone was told of something, or was not."""
+    from notifyd.cli.why import why
+
+    why(config, key, source, as_json=as_json)
+
+
+@app.command("test")
+def send_test(
+    name: Annotated[str, typer.Argument(help="The name of a notification config.")],
+    config: ConfigFile = DEFAULT_CONFIG,
+    as_json: AsJson = False,
+) -> None:
+    """Send a test the way that everything is sent, and say what came of it."""
+    from notifyd.cli.trial import trial
+
+    trial(config, name, as_json=as_json)
+
+
+@app.command()
+def history(
+    config_name: ConfigName = None,
+    severity: Annotated[Severity | None, typer.Option(help="Only this severity.")] = None,
+    connector: Annotated[str | None, typer.Option(metavar="ID", help="Only this connector.")] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Only what failed.")] = False,
+    limit: Limit = 50,
+    before: Before = None,
+    config: ConfigFile = DEFAULT_CONFIG,
+    as_json: AsJson = False,
+) -> None:
+    """List the attempts to send, newest first."""
+    from notifyd.cli.listings import history
+
+    severity_name = severity.value if severity else None
+    history(config, config_name, severity_name, connector, failed=failed, limit=limit, before=before, as_json=as_json)
+
+
+@app.command()
+def deliveries(
+    state: Annotated[State | None, typer.Option(help="Only this state.")] = None,
+    config_name: ConfigName = None,
+    limit: Limit = 50,
+    before: Before = None,
+    config: ConfigFile = DEFAULT_CONFIG,
+    as_json: AsJson = False,
+) -> None:
+    """List the notifications and where each stands, newest first."""
+    from notifyd.cli.listings import deliveries
+
+    deliveries(config, state, config_name, limit=limit, before=before, as_json=as_json)
+
+
+@app.command()
+def retry(
+    ids: Annotated[list[str] | None, typer.Argument(metavar="ID…", help="Deliveries.", show_default=False)] = None,
+    state: Annotated[LostState | None, typer.Option(help="Instead of IDs: all in this state.")] = None,
+    config_name: ConfigName = None,
+    config: ConfigFile = DEFAULT_CONFIG,
+    as_json: AsJson = False,
+) -> None:
+    """Send again what is dead, expired or cancelled."""
+    from notifyd.cli.retry import retry
+
+    retry(config, ids or [], state, config_name, as_json=as_json)
+
+
+@app.command()
+def sources(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
+    """List the sources, and where reading each has come to."""
+    from notifyd.cli.listings import sources
+
+    sources(config, as_json=as_json)
+
+
+@app.command()
+def plugins(
+    name: Annotated[str | None, typer.Argument(help="One of them, to see its options.", show_default=False)] = None,
+    config: ConfigFile = DEFAULT_CONFIG,
+    as_json: AsJson = False,
+) -> None:
+    """List the channels and filters that there are, and what is wrong with those that cannot be used."""
+    from notifyd.cli.plugins import plugins
+
+    plugins(config, name, as_json=as_json)

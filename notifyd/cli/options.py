@@ -1,0 +1,76 @@
+"""The options that several commands share, and the settings that they lead to."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from notifyd.errors import NotifydError
+
+if TYPE_CHECKING:
+    from notifyd.settings import Settings
+
+DEFAULT_CONFIG = Path("/etc/notifyd/notifyd.toml")
+ENVIRONMENT = "NOTIFYD_CONFIG"
+
+
+class WrongUse(NotifydError):
+    """The command was asked for something that there is not."""
+
+
+class State(StrEnum):
+    """The states of a delivery, from the first to the last."""
+
+    GATHERING = "gathering"
+    PENDING = "pending"
+    SENDING = "sending"
+    RETRYING = "retrying"
+    SENT = "sent"
+    DEAD = "dead"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+
+
+class LostState(StrEnum):
+    """The states that a delivery can be given a new life from."""
+
+    DEAD = "dead"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+
+
+def _chosen(ctx: typer.Context, param: typer.CallbackParam, value: Path) -> Path:
+    """The file given after the command's name, else the one given before it, or by the environment."""
+    source = ctx.get_parameter_source(param.name or "")
+    if ctx.parent is None or (source is not None and source.name == "COMMANDLINE"):
+        return value
+    before: Path = ctx.parent.params["config"]
+    return before
+
+
+ConfigBefore = Annotated[
+    Path, typer.Option("--config", "-c", metavar="FILE", envvar=ENVIRONMENT, help="The settings file.")
+]
+ConfigFile = Annotated[
+    Path,
+    typer.Option(
+        "--config", "-c", metavar="FILE", callback=_chosen, help=f"The settings file; else ${ENVIRONMENT} names it."
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+ConfigName = Annotated[str | None, typer.Option("--config-name", metavar="NAME", help="Only this notification config.")]
+Limit = Annotated[int, typer.Option(min=1, max=200, help="How many, newest first.")]
+Before = Annotated[
+    int | None,
+    typer.Option(metavar="NEXT", help='Only those before this one: the "next" of a listing.'),
+]
+
+
+def read_settings(path: Path) -> Settings:
+    """The settings, without their secrets: what a command needs that only reads or requeues."""
+    from notifyd.settings import load
+
+    return load(path, secrets=False)

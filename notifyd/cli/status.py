@@ -1,0 +1,108 @@
+"""`notifyd status`: is a daemon alive, where does everything stand, and do the books balance."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from notifyd.cli.listings import ATTEMPT_COLUMNS, attempt_cells
+from notifyd.cli.options import read_settings
+from notifyd.cli.output import Cell, count, heading, local, print_json, print_table, say
+from notifyd.cli.records import named
+from notifyd.store import audit, reads
+from notifyd.store.audit import ConfigBook, OpenStreak, SourceBook, Status
+from notifyd.store.database import Lock
+
+
+def status(path: Path, *, as_json: bool) -> None:
+    """Show where everything stands."""
+    with reads.opened(read_settings(path).daemon.state) as db:
+        found, lock, state = audit.status(db), Lock(db.path), db.path
+    if as_json:
+        print_json(_json(found, state, alive=lock.held()))
+        return
+    say(f"{_daemon(lock)} · settings {path} · state {state}")
+    _show_sources(found)
+    _show_configs(found)
+    print_table(_STREAK_COLUMNS, map(_streak_cells, found.streaks), title="Failing schedules")
+    print_table(ATTEMPT_COLUMNS, map(attempt_cells, found.errors), title="The newest attempts that failed")
+    _show_balance(found)
+
+
+def _daemon(lock: Lock) -> str:
+    if not lock.held():
+        return "no daemon is running"
+    pid = lock.path.read_text(encoding="ascii", errors="replace").strip()
+    return f"the daemon is running, process {pid}"
+
+
+def _show_sources(found: Status) -> None:
+    print_table(
+        ("source", "read", *audit.ROW_ENDS, "events", "untold", "balance"),
+        map(_source_cells, found.source_books),
+        title="Sources: what each row that was read came to",
+        empty="no source was read yet",
+    )
+    for source in found.sources:
+        if source.error:
+            say(f"{source.name} cannot be read since {local(source.failed_at)}: {source.error}")
+
+
+def _source_cells(book: SourceBook) -> list[Cell]:
+    ends = [book.counts.get(name) or None for name in (*audit.ROW_ENDS, "events", "untold")]
+    return [book.name, book.counts.get("read", 0), *ends, _balance(book.differences)]
+
+
+def _show_configs(found: Status) -> None:
+    print_table(
+        ("config", "offered", *audit.EVENT_ENDS, "closing", "tests", *audit.STATES, "pruned", "balance"),
+        map(_config_cells, found.config_books),
+        title="Configs: what each event that was offered came to, and where those that were planned are",
+        empty="no notification config is known yet",
+    )
+    written = " · ".join(f"{number} {state}" for state, number in found.deliveries.items()) or "none yet"
+    heading(f"Deliveries: {written}")
+
+
+def _config_cells(book: ConfigBook) -> list[Cell]:
+    ends = [book.counts.get(name) or None for name in (*audit.EVENT_ENDS, "closing_planned", "test_planned")]
+    states = [book.members.get(state) or None for state in audit.STATES]
+    pruned = book.counts.get("pruned")
+    return [book.name, book.counts.get("offered", 0), *ends, *states, pruned, _balance(book.differences)]
+
+
+_STREAK_COLUMNS = ("source", "schedule", "connector", "entity", "failed runs", "since", "told as")
+
+
+def _streak_cells(streak: OpenStreak) -> list[Cell]:
+    where: list[Cell] = [streak.source, named(streak.schedule), streak.connector_id, streak.entity_type]
+    told = streak.announced or "not told yet: below the threshold"
+    return [*where, streak.failed_runs, streak.since, told]
+
+
+def _show_balance(found: Status) -> None:
+    heading("The books do not balance" if found.differences else "The books balance")
+    for difference in found.differences:
+        say(difference)
+    if found.untold:
+        say(f"{count(found.untold, 'event')} told to nobody, as every config dropped it: see `notifyd check`")
+
+
+def _balance(differences: list[str]) -> str:
+    return "see below" if differences else "balanced"
+
+
+def _json(found: Status, state: Path, *, alive: bool) -> dict[str, Any]:
+    return {
+        "daemon": {"running": alive, "state": str(state)},
+        "sources": [reads.as_json(source) for source in found.sources],
+        "source_books": [asdict(book) for book in found.source_books],
+        "config_books": [asdict(book) for book in found.config_books],
+        "deliveries": dict(found.deliveries),
+        "streaks": [reads.as_json(streak) for streak in found.streaks],
+        "untold": found.untold,
+        "errors": [reads.as_json(attempt) for attempt in found.errors],
+        "balanced": not found.differences,
+        "differences": found.differences,
+    }

@@ -1,0 +1,117 @@
+"""One notification of every kind of event, and a digest: what a template is tried with before it is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from notifyd.core.describe import ACTIONS, SEVERITIES, digest
+from notifyd.model import Closes, Event, EventType, Notification, Reason
+
+_AT = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)
+_RUN = {"connector_id": "quickbooks", "tenant_id": "acme", "schedule_id": "nightly", "run_id": "4711", "source": "shop"}
+
+
+def _event(event_type: EventType, title: str, message: str, **fields: Any) -> Event:
+    return Event(
+        id=f"sample-{event_type.value}",
+        event_type=event_type,
+        severity=SEVERITIES[event_type],
+        title=title,
+        message=message,
+        timestamp=_AT,
+        suggested_actions=ACTIONS.get(event_type, ()),
+        **fields,
+    )
+
+
+EVENTS: Mapping[EventType, Event] = {
+    event.event_type: event
+    for event in (
+        _event(
+            EventType.SYNC_ERROR,
+            "Sync Error: quickbooks - orders",
+            "401: Invalid QuickBooks credentials or expired token",
+            **_RUN,
+            entity_type="orders",
+            error_type="sync_failure",
+            details={"connector": "quickbooks", "entity": "orders", "sync_id": "4711"},
+        ),
+        _event(
+            EventType.RATE_LIMIT,
+            "Rate Limit Reached: quickbooks",
+            "The API rate limit of quickbooks was reached. Retry after 60 seconds.",
+            **_RUN,
+            error_type="rate_limit",
+            details={"connector": "quickbooks", "retry_after": "60"},
+        ),
+        _event(
+            EventType.CONNECTION_FAILURE,
+            "Connection Failed: quickbooks",
+            "Failed to connect to quickbooks: connection refused",
+            **_RUN,
+            error_type="connection_failure",
+            details={"connector": "quickbooks", "error": "connection refused"},
+        ),
+        _event(
+            EventType.CONSECUTIVE_FAILURES,
+            "Multiple Sync Failures: quickbooks",
+            "quickbooks failed 3 times in a row. Manual intervention may be required.",
+            **_RUN,
+            error_type="consecutive_failures",
+            details={"connector": "quickbooks", "failure_count": "3", "since": "2026-11-24T18:00:00.000000Z"},
+        ),
+        _event(
+            EventType.STUCK_RUN,
+            "Stuck Run: quickbooks",
+            "A run of quickbooks has not ended for 2 hours.",
+            **_RUN,
+            error_type="stuck_run",
+        ),
+        _event(
+            EventType.SOURCE_UNREACHABLE,
+            "Source Unreachable: shop",
+            "The source shop could not be read for 5 minutes: the database is locked.",
+            source="shop",
+            error_type="source_unreachable",
+        ),
+        _event(
+            EventType.CHANNEL_FAILING,
+            "Channel Failing: ops-mail",
+            "Deliveries to ops-mail keep failing: connection refused.",
+            error_type="channel_failing",
+        ),
+        _event(
+            EventType.RECOVERED,
+            "Recovered: quickbooks",
+            "quickbooks succeeded again after 3 failed runs in a row.",
+            **_RUN,
+            closes=Closes("sample-consecutive_failures", EventType.CONSECUTIVE_FAILURES.value),
+        ),
+        _event(EventType.TEST, "Test Notification", "This is a test. If you can read it, it works."),
+    )
+}
+
+_REASONS = {EventType.RECOVERED: Reason.RECOVERY, EventType.TEST: Reason.TEST}
+
+
+def _alone(event: Event) -> Notification:
+    reason = _REASONS.get(event.event_type, Reason.FIRST)
+    return Notification("sample", "ops-mail", reason, event, (event,), 1, _AT, _AT)
+
+
+def _together() -> Notification:
+    """A digest that tells more events than it shows, and of several kinds."""
+    first, last = _AT, _AT + timedelta(minutes=5)
+    kinds = (EventType.SYNC_ERROR, EventType.RATE_LIMIT, EventType.CONNECTION_FAILURE)
+    events = tuple(replace(EVENTS[kind], timestamp=first + timedelta(minutes=n)) for n, kind in enumerate(kinds))
+    headline = digest(events, 120, first, last, "sample")
+    return Notification("sample", "ops-mail", Reason.DIGEST, headline, events, 120, first, last)
+
+
+SAMPLES: Mapping[str, Notification] = {kind.value: _alone(event) for kind, event in EVENTS.items()} | {
+    "a digest": _together()
+}
+"""By what they are samples of: every event type, and a digest."""

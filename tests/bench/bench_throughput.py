@@ -1,0 +1,183 @@
+"""How fast rows become events, and events deliveries, each as a ratio to a bare loop of the same work.
+
+Rows: one poller reads a log from its beginning: read, detect, plan and commit, into a new state DB. The bare loop
+reads the same columns of the same rows with sqlite3, in pages of the same size, and does nothing with them.
+
+Deliveries: `notifyd run`, with `window = "0s"`, to a sink in this process. The bare loop is bare_httpx.py: the same
+bodies to the same sink by httpx.AsyncClient, with as many connections; it records nothing. Rates are taken at the
+sink, from the first arrival to the last. The two take turns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import sqlite3
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from notifyd.clock import utc_now
+from notifyd.core.rules import Origin
+from notifyd.filtering import gate_of
+from notifyd.lane import CONCURRENCY
+from notifyd.observe import logs
+from notifyd.observe.health import Health
+from notifyd.poller import Poller
+from notifyd.sources import open_source
+from notifyd.sources.source import BATCH
+from notifyd.store.database import open_database
+from notifyd.store.thread import StoreThread
+from tests.bench.report import HERE, Report, main, middle, say
+from tests.sinks.http import HttpSink
+from tests.sinks.log import JobLog
+from tests.system.process import Process
+from tests.system.site import Site, webhook
+
+ROUNDS = 2
+SUCCESSES = 200_000
+FAILURES = 20_000
+DELIVERIES = 4_000
+
+_COLUMNS = "id, job, connector, status, error, ended_at"
+
+
+async def measure(seed: int) -> Report:
+    logs.configure("error")
+    chance = random.Random(seed)
+    report = Report()
+    for what, rows in (
+        ("successes", [JobLog.row("ok", job=f"job {chance.randrange(50)}") for _ in range(SUCCESSES)]),
+        ("failures", [JobLog.row("error", "no such order", job=f"job {n}") for n in range(FAILURES)]),
+    ):
+        report.figures |= await _rows(what, rows)
+    report.figures |= await _deliveries()
+    report.claims = {
+        "rows without news: at least a tenth of a bare read": report.figures["successes: ratio"] >= 0.1,
+        "deliveries: at least half of a bare httpx loop that records nothing": report.figures["deliveries: ratio"]
+        >= 0.5,
+    }
+    report.notes = [
+        f"medians of {ROUNDS} rounds; {SUCCESSES:,} successes, {FAILURES:,} failures, {DELIVERIES:,} deliveries each",
+        "a failure costs an event, a verdict, a delivery and its part of a commit that is synced to disk",
+    ]
+    return report
+
+
+# -- rows --------------------------------------------------------------------------------------------
+
+
+async def _rows(what: str, rows: list[tuple[Any, ...]]) -> dict[str, float]:
+    """Rows a second of the poller and of the bare loop, taking turns on one log."""
+    polled, bare = [], []
+    with tempfile.TemporaryDirectory() as folder, JobLog(Path(folder) / "jobs.db") as jobs:
+        jobs.write(rows)
+        for number in range(1, ROUNDS + 1):
+            polled.append(len(rows) / await _polled(jobs, len(rows), Path(folder) / f"{number}"))
+            bare.append(len(rows) / _read_bare(jobs.path, len(rows)))
+            say(f"{what}, round {number}: {polled[-1]:,.0f} rows/s, bare {bare[-1]:,.0f} rows/s")
+    return {
+        f"{what}: rows/s": round(middle(polled)),
+        f"{what}: bare rows/s": round(middle(bare)),
+        f"{what}: ratio": middle([a / b for a, b in zip(polled, bare, strict=True)]),
+    }
+
+
+async def _polled(jobs: JobLog, count: int, folder: Path) -> float:
+    """Seconds of one poll over the whole log: the daemon's poller, without its schedule and its sender."""
+    folder.mkdir()
+    site = Site(folder)
+    site.write(sources=[jobs.source("jobs", start="beginning")], notifications=[webhook("hook", "http://127.0.0.1:9")])
+    settings = site.settings()
+    (source,), (notification,) = settings.sources, settings.notifications
+    database = open_database(settings.daemon.state, create=True)
+    database.close()
+    store = StoreThread(database)
+    poller = Poller(
+        open_source(source),
+        Origin(source.name, source.id, rows=source.rows),
+        settings.rules.detection(),
+        [gate_of(notification, settings.registry)],
+        store,
+        utc_now,
+        Health(),
+        found=lambda: None,
+    )
+    begun = time.perf_counter()
+    await poller.poll()
+    took = time.perf_counter() - begun
+    await poller.close()
+    await store.close()
+    assert site.book("source:jobs")["read"] == count
+    return took
+
+
+def _read_bare(path: Path, count: int) -> float:
+    begun, at, read = time.perf_counter(), 0, 0
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        sql = f"SELECT {_COLUMNS} FROM jobs WHERE id > ? ORDER BY id LIMIT {BATCH}"
+        while rows := connection.execute(sql, [at]).fetchall():
+            at, read = rows[-1][0], read + len(rows)
+    assert read == count
+    return time.perf_counter() - begun
+
+
+# -- deliveries --------------------------------------------------------------------------------------
+
+
+async def _deliveries() -> dict[str, float]:
+    """Deliveries a second of the daemon and of the bare loop, taking turns at one sink."""
+    daemon, bare = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        bodies = Path(folder) / "bodies.jsonl"
+        for number in range(1, ROUNDS + 1):
+            daemon.append(await _by_the_daemon(Path(folder) / f"{number}", bodies))
+            bare.append(await _by_a_bare_loop(bodies))
+            say(f"deliveries, round {number}: {daemon[-1]:,.0f}/s, bare httpx {bare[-1]:,.0f}/s")
+    return {
+        "deliveries: per second": round(middle(daemon)),
+        "deliveries: bare httpx, per second": round(middle(bare)),
+        "deliveries: ratio": middle([a / b for a, b in zip(daemon, bare, strict=True)]),
+    }
+
+
+async def _by_the_daemon(folder: Path, bodies: Path) -> float:
+    folder.mkdir()
+    site = Site(folder)
+    async with HttpSink() as sink:
+        with JobLog(folder / "jobs.db") as jobs:
+            jobs.write(JobLog.row("error", "no such order", job=f"job {n}") for n in range(DELIVERIES))
+            site.write(sources=[jobs.source("jobs", start="beginning")], notifications=[webhook("hook", sink.url)])
+            async with Process(site.file) as process:
+                requests = await sink.wait_for(DELIVERIES, timeout=300)
+                await process.end()
+        bodies.write_text("".join(json.dumps(request.body.decode()) + "\n" for request in requests))
+        return _rate([request.at for request in requests])
+
+
+async def _by_a_bare_loop(bodies: Path) -> float:
+    async with HttpSink() as sink:
+        script = HERE / "bare_httpx.py"
+        loop = await asyncio.create_subprocess_exec(
+            sys.executable, str(script), f"{sink.url}/hook", str(bodies), str(CONCURRENCY)
+        )
+        requests = await sink.wait_for(DELIVERIES, timeout=300)
+        assert await loop.wait() == 0
+        return _rate([request.at for request in requests])
+
+
+def _rate(moments: Iterable[datetime]) -> float:
+    ordered = sorted(moments)
+    return (len(ordered) - 1) / (ordered[-1] - ordered[0]).total_seconds()
+
+
+if __name__ == "__main__":
+    asyncio.run(main("throughput", measure))

@@ -1,0 +1,159 @@
+"""The command as a whole: options, exit codes, and an end that is never a traceback."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+
+import pytest
+
+from notifyd import __version__
+from notifyd.cli.app import app
+from tests.cli.conftest import Notifyd, Past, aside, from_beginning, hook, invoke
+from tests.sinks.http import HttpSink
+from tests.sinks.log import JobLog
+from tests.system.process import Process
+from tests.system.site import Site, until, webhook
+
+COMMANDS = ["run", "init", "check", "status", "why", "test", "history", "deliveries", "retry", "sources", "plugins"]
+LISTINGS = [["status"], ["why", "1"], ["history"], ["deliveries"], ["sources"], ["retry", "--state", "dead"]]
+
+
+def subprocess_of(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "notifyd", *arguments],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+        env={**os.environ, **environ},
+    )
+
+
+def test_version() -> None:
+    done = subprocess_of("--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"notifyd {__version__}\n", "")
+
+
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_help_lists_every_command_and_the_demo(option: str) -> None:
+    answer = invoke(option)
+    assert answer.exit_code == 0
+    assert [command.name or command.callback.__name__ for command in app.registered_commands] == [*COMMANDS, "demo"]
+    for command in [*COMMANDS, "demo"]:
+        assert f" {command} " in answer.stdout
+        assert invoke(command, option).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["foo"], ["why"], ["status", "--nope"], ["test"], ["history", "--severity", "x"]]
+)
+def test_wrong_use_is_exit_2(arguments: list[str]) -> None:
+    answer = invoke(*arguments)
+    assert answer.exit_code == 2
+    assert "Traceback" not in answer.stderr
+
+
+def where(*arguments: str, **environ: str) -> str:
+    """The settings file that a command looked for, and did not find."""
+    answer = invoke(*arguments, **environ)
+    assert answer.exit_code == 2
+    assert answer.stderr.count("\n") == 1
+    return answer.stderr.partition(": there is no such file")[0]
+
+
+def test_which_settings_file() -> None:
+    """After the command, before it, in the environment, by default: the first that is given."""
+    assert where("status", "--config", "/after") == "/after"
+    assert where("--config", "/before", "status") == "/before"
+    assert where("-c", "/before", "status", "-c", "/after") == "/after"
+    assert where("status", NOTIFYD_CONFIG="/environment") == "/environment"
+    assert where("--config", "/before", "status", NOTIFYD_CONFIG="/environment") == "/before"
+    assert where("status", "--config", "/after", NOTIFYD_CONFIG="/environment") == "/after"
+    assert where("status", NOTIFYD_CONFIG="") == "/etc/notifyd/notifyd.toml"
+
+
+@pytest.mark.parametrize("command", [["run"], ["check"], ["test", "x"], *LISTINGS])
+def test_settings_that_are_wrong_are_exit_2(site: Site, notifyd: Notifyd, command: list[str]) -> None:
+    site.file.write_text('[daemon]\nlog_level = "loud"\nretention = 90\n')
+    answer = notifyd(*command)
+    assert (answer.exit_code, answer.stdout) == (2, "")
+    first, second = answer.stderr.splitlines()
+    assert first.startswith(f"{site.file}:2: daemon.log_level: ")
+    assert second.startswith(f"{site.file}:3: daemon.retention: ")
+
+
+@pytest.mark.parametrize("command", [["test", "hook"], *LISTINGS])
+@pytest.mark.parametrize("content", [b"", b"this is no database, whatever its name may say"])
+def test_a_state_db_that_is_none(site: Site, notifyd: Notifyd, command: list[str], content: bytes) -> None:
+    site.write(sources=[], notifications=[hook("hook")])
+    site.state.write_bytes(content)
+    answer = notifyd(*command)
+    assert (answer.exit_code, answer.stdout) == (1, "")
+    assert answer.stderr.startswith(f"the state DB {site.state} ")
+    assert answer.stderr.count("\n") == 1
+
+
+def test_a_database_system_that_is_not_built_yet(site: Site, notifyd: Notifyd) -> None:
+    site.write(sources=[], notifications=[], daemon={"state": "postgresql://localhost/notifyd"})
+    answer = notifyd("status")
+    assert answer.exit_code != 0
+    assert "not built yet" in answer.stderr
+    assert answer.stderr.count("\n") == 1
+
+
+@pytest.fixture
+def long_history(site: Site, jobs: JobLog, past: Past) -> None:
+    jobs.write([JobLog.row("error", "no " * 100, job=f"job {n}") for n in range(200)])
+    site.write(sources=from_beginning(jobs.source("jobs")), notifications=[hook("hook")])
+    past.poll()
+
+
+@pytest.mark.usefixtures("long_history")
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_a_pipe_that_closes_is_no_error(site: Site, options: list[str]) -> None:
+    command = f"{sys.executable} -m notifyd deliveries --limit 200 -c {site.file} {' '.join(options)} | head -n 1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert len(done.stdout.splitlines()) == 1
+
+
+def test_a_locale_that_lacks_a_character_is_no_error(site: Site, jobs: JobLog, past: Past) -> None:
+    jobs.add("error", "out of \N{HOT BEVERAGE}")
+    site.write(sources=from_beginning(jobs.source("jobs")), notifications=[hook("hook")])
+    past.poll()
+    done = subprocess_of("why", "1", "--config", str(site.file), PYTHONIOENCODING="iso-8859-1", PYTHONUTF8="0")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "out of \\u2615" in done.stdout
+
+
+def test_it_starts_light() -> None:
+    """What is heavy is imported by the commands that need it."""
+    heavy = {"peewee", "httpx", "fastapi", "uvicorn", "apscheduler", "jinja2", "notifyd.settings", "notifyd.daemon"}
+    code = f"import sys, notifyd.__main__; print(*sorted({heavy!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+async def test_from_a_row_to_its_explanation(site: Site, jobs: JobLog) -> None:
+    """End to end: the daemon as a process, and the commands beside it."""
+    async with HttpSink() as sink:
+        site.write(sources=[jobs.source("jobs")], notifications=[webhook("hook", sink.url)])
+        async with Process(site.file):
+            key = jobs.add("error", "500: out of stock")
+            (request,) = await sink.wait_for(1)
+            await until(lambda: site.states("hook") == ["sent"])
+            why = await aside("why", key, site=site)
+            status = await aside("status", site=site)
+            second = await asyncio.to_thread(subprocess_of, "run", "--config", str(site.file))
+        stopped = await aside("status", site=site)
+    assert why.exit_code == 0
+    assert request.headers["webhook-id"] in why.stdout
+    assert "500: out of stock" in why.stdout
+    assert status.stdout.startswith("the daemon is running, process ")
+    assert "The books balance" in status.stdout
+    assert stopped.stdout.startswith("no daemon is running")
+    assert (second.returncode, second.stdout) == (1, "")
+    assert second.stderr == f"another notifyd runs on the state DB {site.state}; one daemon per state DB\n"

@@ -1,0 +1,121 @@
+"""How answers look: whole lines in a pipe, readable in a narrow terminal, and harmless in any."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+from pathlib import Path
+
+import pytest
+
+from notifyd.cli.output import cut, printable, took
+from tests.cli.conftest import Notifyd, Past, from_beginning, hook
+from tests.sinks.log import JobLog
+from tests.system.site import Site
+
+HOSTILE = "\x1b]0;owned\x07 \x1b[2J [red]markup[/red] :smile: \u202egnp.exe \x9b31m two\nlines"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("\x1b[31mred", "\\x1b[31mred"),
+        ("bell\x07", "bell\\x07"),
+        ("two\nlines\tand a tab", "two lines and a tab"),
+        ("\x9b31m", "\\x9b31m"),
+        ("\u202etxt.exe", "\\u202etxt.exe"),
+        ("\ud800", "\\ud800"),
+        ("naïve ☕", "naïve ☕"),
+    ],
+)
+def test_nothing_drives_a_terminal(text: str, expected: str) -> None:
+    assert printable(text) == expected
+
+
+def test_long_texts_are_cut() -> None:
+    assert (cut("x" * 160), cut("x" * 161)) == ("x" * 160, "x" * 159 + "…")
+
+
+@pytest.mark.parametrize(("milliseconds", "text"), [(None, None), (0.2, "0 ms"), (999.4, "999 ms"), (1234, "1.2 s")])
+def test_lengths_of_time(milliseconds: float | None, text: str | None) -> None:
+    assert took(milliseconds) == text
+
+
+@pytest.fixture
+def hostile(site: Site, jobs: JobLog, past: Past) -> None:
+    jobs.add("error", HOSTILE)
+    site.write(sources=from_beginning(jobs.source("jobs")), notifications=[hook("hook")])
+    past.poll()
+    past.attempt()
+
+
+@pytest.mark.usefixtures("hostile")
+@pytest.mark.parametrize("command", [["why", "1"], ["check"], ["history"], ["deliveries"], ["status"]])
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_a_message_from_a_log_is_only_text(notifyd: Notifyd, command: list[str], form: list[str]) -> None:
+    answer = notifyd(*command, *form)
+    assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(answer.stdout + answer.stderr)
+    if command[0] in ("why", "check"):
+        assert "[red]markup[/red] :smile:" in answer.stdout
+
+
+@pytest.mark.usefixtures("hostile")
+def test_a_row_is_a_line_where_no_terminal_is(notifyd: Notifyd) -> None:
+    *_, row = notifyd("deliveries").stdout.splitlines()
+    assert "dlv_" in row
+    assert "Sync Error: quickbooks" in row
+    assert row == row.rstrip()
+
+
+def in_terminal(columns: int, *arguments: str) -> str:
+    """What a command prints in a terminal of that width, without styles."""
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+    environ = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES")}
+    command = [sys.executable, "-m", "notifyd", *arguments]
+    with subprocess.Popen(
+        command, stdin=follower, stdout=follower, stderr=follower, env={**environ, "TERM": "xterm", "NO_COLOR": "1"}
+    ) as process:
+        os.close(follower)
+        chunks = []
+        while chunk := _read(leader):
+            chunks.append(chunk)
+    os.close(leader)
+    assert process.returncode == 0
+    return re.sub(r"\x1b\[[0-9;]*m", "", b"".join(chunks).decode())
+
+
+def _read(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 65_536)
+    except OSError:  # the other side is closed
+        return b""
+
+
+@pytest.mark.usefixtures("hostile")
+@pytest.mark.parametrize("columns", [60, 100, 160])
+def test_ids_can_be_copied_in_a_terminal_of_any_width(site: Site, notifyd: Notifyd, columns: int) -> None:
+    (item,) = notifyd("deliveries", "--json").items
+    for command in (["deliveries"], ["why", "1"]):
+        text = in_terminal(columns, *command, "--config", str(site.file))
+        assert item["id"] in text, text
+        assert max(len(line) for line in text.splitlines()) <= columns
+
+
+@pytest.mark.usefixtures("hostile")
+def test_times_are_local_for_people_and_utc_for_programs(site: Site, notifyd: Notifyd, tmp_path: Path) -> None:
+    (item,) = notifyd("deliveries", "--json").items
+    assert item["created_at"].endswith("Z")
+    texts = []
+    for zone in ("UTC", "Pacific/Kiritimati"):
+        command = [sys.executable, "-m", "notifyd", "deliveries", "--config", str(site.file)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, "TZ": zone})
+        texts.append(done.stdout.splitlines()[-1].strip()[:19])
+    assert texts[0] == item["created_at"][:19].replace("T", " ")
+    assert texts[0] != texts[1]

@@ -1,0 +1,123 @@
+"""`notifyd status`: where everything stands, and that the books balance."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from notifyd.model import Outcome, Result
+from notifyd.store.database import Lock
+from tests.cli.conftest import Notifyd, Past, from_beginning, hook
+from tests.sinks.log import JobLog
+from tests.system.site import Site
+
+
+@pytest.fixture
+def lived(site: Site, jobs: JobLog, past: Past) -> None:
+    """Rows of every kind, a streak that was told and one below the threshold, deliveries sent and dead."""
+    jobs.write([JobLog.row(status) for status in ("ok", "warning", "odd", "running", "ok")])
+    jobs.write([JobLog.row("error", "no", job="daily") for _ in range(4)])
+    jobs.write([JobLog.row("error", "no", job="hourly") for _ in range(2)])
+    jobs.write([JobLog.row("error", "no", job="mended") for _ in range(3)] + [JobLog.row("ok", job="mended")])
+    quiet = hook("quiet", filters={"min_severity": "critical"})
+    site.write(sources=from_beginning(jobs.source("jobs")), notifications=[hook("hook"), quiet])
+    past.poll()
+    past.attempt()
+    past.attempt(Outcome(Result.REJECTED, "410 Gone", 410))
+
+
+@pytest.mark.usefixtures("lived")
+def test_everything_adds_up(site: Site, notifyd: Notifyd) -> None:
+    found = notifyd("status", "--json").json
+    (book,) = found["source_books"]
+    counts = book["counts"]
+    assert (counts["read"], counts["success"], counts["warning"], counts["unmapped"]) == (15, 3, 1, 1)
+    assert (counts["open"], book["watched"], counts["failure"]) == (1, 1, 9)
+    books = {book["name"]: book for book in found["config_books"]}
+    assert books["quiet"]["counts"]["dropped"] > 0
+    assert sum(books["hook"]["members"].values()) == sum(
+        books["hook"]["counts"].get(name, 0) for name in ("planned", "closing_planned")
+    )
+    assert (found["balanced"], found["differences"], site.imbalances()) == (True, [], [])
+
+
+@pytest.mark.usefixtures("lived")
+def test_for_people(site: Site, notifyd: Notifyd) -> None:
+    answer = notifyd("status")
+    assert answer.exit_code == 0
+    assert answer.stdout.startswith(f"no daemon is running · settings {site.file} · state {site.state}\n")
+    assert answer.stdout.endswith("The books balance\n")
+    assert answer.stdout.count("balanced") == 3
+    assert "not told yet: below the threshold" in answer.stdout
+    assert "mended" not in answer.stdout
+
+
+@pytest.mark.usefixtures("lived")
+def test_failing_schedules(notifyd: Notifyd) -> None:
+    streaks = notifyd("status", "--json").json["streaks"]
+    assert [(each["schedule"], each["failed_runs"], each["announced"] is not None) for each in streaks] == [
+        ("daily", 4, True),
+        ("hourly", 2, False),
+    ]
+
+
+@pytest.mark.usefixtures("lived")
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("UPDATE counts SET value = value + 1 WHERE what = 'read'", "source jobs: 16 read is not 3 success + "),
+        ("UPDATE counts SET value = value + 2 WHERE what = 'first_errors'", "9 failure is not 11 first_errors: "),
+        ("DELETE FROM watched", "source jobs: 1 open is not 0 watched: the difference is 1"),
+        ("UPDATE counts SET value = value + 1 WHERE what = 'offered' AND value > 9", "config hook: "),
+        ("DELETE FROM deliveries WHERE seq = 1", "config hook: "),
+    ],
+)
+def test_whatever_is_lost_is_named(site: Site, notifyd: Notifyd, sql: str, expected: str) -> None:
+    with closing(sqlite3.connect(site.state)) as connection, connection:
+        assert connection.execute(sql).rowcount > 0
+    answer = notifyd("status")
+    assert "The books do not balance" in answer.stdout
+    assert expected in answer.stdout
+    assert notifyd("status", "--json").json["balanced"] is False
+
+
+@pytest.mark.usefixtures("lived")
+def test_a_daemon_that_is_alive_is_known_by_its_lock(site: Site, notifyd: Notifyd) -> None:
+    lock = Lock(site.state)
+    assert lock.take()
+    assert notifyd("status", "--json").json["daemon"] == {"running": True, "state": str(site.state)}
+    assert notifyd("status").stdout.startswith("the daemon is running, process ")
+    lock.release()
+    assert notifyd("status", "--json").json["daemon"]["running"] is False
+
+
+@pytest.mark.usefixtures("lived")
+def test_the_newest_errors(notifyd: Notifyd, jobs: JobLog, past: Past) -> None:
+    jobs.add("error", "no", job="more")
+    past.poll()
+    past.attempt(Outcome(Result.REJECTED, "410 Gone", 410))
+    assert [error["error"] for error in notifyd("status", "--json").json["errors"]] == ["410 Gone"]
+    assert "410 Gone" in notifyd("status").stdout
+
+
+def test_events_that_nobody_was_told_of(site: Site, jobs: JobLog, past: Past, notifyd: Notifyd) -> None:
+    jobs.add("error", "no")
+    quiet = hook("quiet", filters={"min_severity": "critical"})
+    site.write(sources=from_beginning(jobs.source("jobs")), notifications=[quiet])
+    past.poll()
+    assert notifyd("status", "--json").json["untold"] == 1
+    assert "1 event told to nobody, as every config dropped it: see `notifyd check`" in notifyd("status").stdout
+    check = notifyd("check")
+    assert "warning: 1 event told to nobody, as every config dropped it; the newest: Sync Error" in check.stdout
+    identity = check.stdout.partition("`notifyd why ")[2].partition("`")[0]
+    assert "to nobody: every config dropped it" in notifyd("why", identity).stdout
+
+
+def test_a_source_that_cannot_be_read(site: Site, jobs: JobLog, past: Past, notifyd: Notifyd) -> None:
+    site.write(sources=[jobs.source("jobs")], notifications=[hook("hook")])
+    past.poll()
+    jobs.connection.execute("DROP TABLE jobs")
+    past.poll()
+    assert "jobs cannot be read since " in notifyd("status").stdout

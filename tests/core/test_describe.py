@@ -1,0 +1,248 @@
+"""The words of events: what a person is told, and what to do next."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from notifyd.core import describe
+from notifyd.core.rules import Advice, Rules
+from notifyd.model import Event, EventType, Severity
+from tests.core.logs import NOON, RULES, RUNS, at, fold, row
+
+
+def told(message: str | None, rules: Rules = RULES, **values: object) -> Event:
+    """The event of one failed row."""
+    return fold(row("k1", "failure", message=message, **values), rules=rules, origin=RUNS).events[0]
+
+
+# -- failures ------------------------------------------------------------------------------------
+
+
+def test_a_sync_error() -> None:
+    event = told("order 7 is not complete", run_id="s1")
+    assert (event.event_type, event.severity, event.error_type) == (
+        EventType.SYNC_ERROR,
+        Severity.ERROR,
+        "sync_failure",
+    )
+    assert event.title == "Sync Error: woo - orders"
+    assert event.message == "order 7 is not complete"
+    assert event.details == {"sync_id": "s1", "connector": "woo", "entity": "orders"}
+    assert (event.connector_id, event.entity_type) == ("woo", "orders")
+    assert event.suggested_actions == describe.ACTIONS[EventType.SYNC_ERROR]
+
+
+def test_a_rate_limit_concerns_every_entity_type() -> None:
+    event = told("500: WooCommerce rate limit exceeded")
+    assert (event.event_type, event.severity, event.error_type) == (
+        EventType.RATE_LIMIT,
+        Severity.WARNING,
+        "rate_limit",
+    )
+    assert event.title == "Rate Limit Reached: woo"
+    assert event.message == "The API rate limit of woo was reached. Retry with exponential backoff."
+    assert event.details == {"connector": "woo", "error": "500: WooCommerce rate limit exceeded"}
+    assert event.entity_type is None
+
+
+def test_a_rate_limit_that_says_when_to_come_again() -> None:
+    event = told("429: rate limit exceeded, retry after 30 seconds")
+    assert event.message == "The API rate limit of woo was reached. Retry after 30 seconds."
+    assert event.details["retry_after"] == "30"
+
+
+def test_a_connection_failure_concerns_every_entity_type() -> None:
+    event = told("connection refused")
+    assert (event.event_type, event.severity, event.error_type) == (
+        EventType.CONNECTION_FAILURE,
+        Severity.CRITICAL,
+        "connection_failure",
+    )
+    assert event.title == "Connection Failed: woo"
+    assert event.message == "Failed to connect to woo: connection refused"
+    assert event.details == {"connector": "woo", "error": "connection refused"}
+    assert event.entity_type is None
+
+
+def test_a_log_that_names_neither_connector_nor_text() -> None:
+    event = told(None, connector_id=None, entity_type=None)
+    assert event.title == "Sync Error: shop"
+    assert event.message == "the log gives no error text"
+    assert event.details == {"connector": "shop"}
+    assert event.connector_id is None
+
+
+def test_the_row_s_own_details_are_kept() -> None:
+    event = told("order 7", details={"entity_id": "7", "connector": "not this"})
+    assert event.details == {"entity_id": "7", "connector": "woo", "entity": "orders"}
+
+
+def test_where_it_happened_and_when() -> None:
+    event = told("order 7", tenant_id="T", run_id="s1", finished_at=at(3), read=9)
+    assert (event.tenant_id, event.schedule_id, event.run_id, event.source) == ("T", "nightly", "s1", "shop")
+    assert event.timestamp == at(3)
+
+
+# -- streaks -------------------------------------------------------------------------------------
+
+
+def test_a_streak() -> None:
+    log = [row(n, "failure", n, run_id=f"s{n}", tenant_id="T") for n in (1, 2, 3)]
+    event = fold(*log, origin=RUNS).events[-1]
+    assert (event.event_type, event.severity) == (EventType.CONSECUTIVE_FAILURES, Severity.CRITICAL)
+    assert event.error_type == "consecutive_failures"
+    assert event.title == "Multiple Sync Failures: woo"
+    assert event.message == "woo (orders) failed 3 times in a row. Manual intervention may be required."
+    assert event.details == {"connector": "woo", "failure_count": "3", "since": "2026-11-24T12:01:00.000000Z"}
+    assert (event.tenant_id, event.schedule_id) == ("T", "nightly")
+    assert event.suggested_actions == describe.ACTIONS[EventType.CONSECUTIVE_FAILURES]
+
+
+def test_a_recovery() -> None:
+    log = [row(n, "failure", n) for n in (1, 2, 3)]
+    event = fold(*log, row(4, "success", 4), origin=RUNS).events[-1]
+    assert (event.event_type, event.severity, event.error_type) == (EventType.RECOVERED, Severity.INFO, None)
+    assert event.title == "Recovered: woo"
+    assert event.message == "woo (orders) succeeded again after 3 failed runs in a row."
+    assert event.details == {"connector": "woo", "failure_count": "3", "since": "2026-11-24T12:01:00.000000Z"}
+
+
+def test_a_test() -> None:
+    event = describe.test_event("ops-mail", "token", NOON)
+    assert (event.event_type, event.severity, event.title) == (EventType.TEST, Severity.INFO, "Test Notification")
+    assert "ops-mail" in event.message
+    assert event.id != describe.test_event("ops-mail", "another", NOON).id
+
+
+def test_every_event_type_has_a_severity() -> None:
+    assert set(describe.SEVERITIES) == set(EventType)
+
+
+# -- what to do next -----------------------------------------------------------------------------
+
+
+def test_what_only_better_credentials_mend_says_so() -> None:
+    assert told("401: Invalid QuickBooks credentials or expired token").suggested_actions == describe.AUTH_ACTIONS
+
+
+def test_the_admin_s_advice_replaces_ours_and_the_runbook_comes_last() -> None:
+    rules = Rules(advice=(Advice(("Call Ada",), runbook="https://wiki.example/woo", connector="woo"),))
+    assert told("order 7", rules).suggested_actions == ("Call Ada", "Runbook: https://wiki.example/woo")
+    assert told("order 7", rules, connector_id="quickbooks").suggested_actions == describe.ACTIONS[EventType.SYNC_ERROR]
+
+
+def test_a_runbook_alone_is_added_to_ours() -> None:
+    rules = Rules(advice=(Advice(runbook="https://wiki.example"),))
+    steps = describe.ACTIONS[EventType.SYNC_ERROR]
+    assert told("order 7", rules).suggested_actions == (*steps, "Runbook: https://wiki.example")
+
+
+def test_the_most_specific_advice_wins() -> None:
+    general, typed = Advice(("any",)), Advice(("any rate limit",), event_type=EventType.RATE_LIMIT)
+    mine = Advice(("woo",), connector="woo")
+    both = Advice(("woo's rate limit",), connector="woo", event_type=EventType.RATE_LIMIT)
+    rules = Rules(advice=(general, mine, typed, both))
+    assert told("rate limit exceeded", rules).suggested_actions == ("woo's rate limit",)
+    assert told("order 7", rules).suggested_actions == ("woo",)
+    assert told("rate limit exceeded", rules, connector_id="qb").suggested_actions == ("any rate limit",)
+    assert told("order 7", rules, connector_id="qb").suggested_actions == ("any",)
+
+
+def test_advice_for_streaks() -> None:
+    rules = Rules(advice=(Advice(("Pause it",), event_type=EventType.CONSECUTIVE_FAILURES),))
+    log = [row(n, "failure", n) for n in (1, 2, 3)]
+    assert fold(*log, rules=rules, origin=RUNS).events[-1].suggested_actions == ("Pause it",)
+
+
+# -- when to come again --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("retry after 30 seconds", "30"),
+        ("Retry-After: 30", "30"),
+        ("retry_after=30", "30"),
+        ("retry after 30s", "30"),
+        ("retry after 1 sec", "1"),
+        ("Sync blocked by circuit breaker: X (retry after 41234ms)", "42"),
+        ("retry after 1500 milliseconds", "2"),
+        ("retry after 29000 ms", "29"),
+        ("please retry after 2 minutes", "120"),
+        ("retry after 5m", "300"),
+        ("retry after 5 min", "300"),
+        ("retry after 1 hour", "3600"),
+        ("retry after 1.5 seconds", "2"),
+        ("Retry after 30.", "30"),
+        ("retry after 2026-11-24T21:00:00Z", None),
+        ("try again later", None),
+        ("retry after a while", None),
+        ("retry after 12345678901 seconds", None),
+    ],
+)
+def test_retry_after(text: str, seconds: str | None) -> None:
+    assert describe.retry_after(text) == seconds
+
+
+# -- digests -------------------------------------------------------------------------------------
+
+
+def digest(*events: Event, count: int = 0) -> Event:
+    first, last = events[0].timestamp, events[-1].timestamp
+    return describe.digest(events, count or len(events), first, last, "dlv_1")
+
+
+def test_the_headline_of_one_kind_of_event() -> None:
+    events = [told("order 7", occurred_at=at(n), read=20) for n in range(3)]
+    headline = digest(*events, count=500)
+    assert headline.id == "dlv_1"
+    assert headline.title == "500 × Sync Error: woo - orders"
+    assert headline.message == (
+        "500 events between 2026-11-24T12:00:00.000000Z and 2026-11-24T12:02:00.000000Z. The latest: order 7"
+    )
+    assert headline.timestamp == at(2)
+    assert headline.details == {
+        "count": "500",
+        "first": "2026-11-24T12:00:00.000000Z",
+        "last": "2026-11-24T12:02:00.000000Z",
+    }
+    assert headline.suggested_actions == describe.ACTIONS[EventType.SYNC_ERROR]
+
+
+def test_the_headline_of_one_type_about_several_things() -> None:
+    headline = digest(told("order 7"), told("item 8", entity_type="items"))
+    assert headline.title == "2 events: Sync Error"
+    assert (headline.connector_id, headline.entity_type) == ("woo", None)
+
+
+def test_a_mixed_headline_is_as_severe_as_the_worst() -> None:
+    headline = digest(told("rate limit exceeded"), told("connection refused"), told("order 7"))
+    assert headline.severity is Severity.CRITICAL
+    assert headline.title == "3 events: Connection Failed: woo and others"
+    assert headline.suggested_actions == describe.ACTIONS[EventType.CONNECTION_FAILURE]
+
+
+def test_a_headline_carries_only_what_all_events_share() -> None:
+    one, other = told("order 7", run_id="s1", tenant_id="T"), told("order 8", run_id="s2", tenant_id="U")
+    headline = digest(one, other)
+    assert (headline.run_id, headline.tenant_id, headline.schedule_id) == (None, None, "nightly")
+
+
+def test_a_headline_does_not_close_anything() -> None:
+    log = [row(n, "failure", n) for n in (1, 2, 3)]
+    recovery = fold(*log, row(4, "success", 4), origin=RUNS).events[-1]
+    assert digest(recovery, recovery).closes is None
+
+
+def test_a_digest_of_credentials_and_data_advises_about_both() -> None:
+    headline = digest(told("order 7"), told("401: Invalid credentials"))
+    assert headline.suggested_actions == (*describe.ACTIONS[EventType.SYNC_ERROR], *describe.AUTH_ACTIONS)
+
+
+def test_the_words_of_a_digest_do_not_depend_on_the_clock() -> None:
+    events = [told("order 7"), told("order 8")]
+    assert digest(*events) == digest(*events)
+    later = describe.digest(tuple(events), 2, NOON, NOON + timedelta(hours=1), "dlv_1")
+    assert later.timestamp == NOON + timedelta(hours=1)

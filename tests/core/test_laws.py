@@ -1,0 +1,201 @@
+"""The laws of detection, each tried on drawn logs."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections import Counter
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+
+from notifyd.core.detect import detect, position_of
+from notifyd.core.rules import Origin, Rules
+from notifyd.model import Closes, Event, EventType, Finding, Record, Status
+from tests.core.logs import (
+    LAW,
+    PATIENT,
+    RECORDS,
+    RUNS,
+    SCHEDULES,
+    Input,
+    cut,
+    edges,
+    fold,
+    fold_batches,
+    inputs,
+    logs,
+    row,
+    tick,
+)
+
+QUICK = Rules(threshold=2, remind_every=timedelta(minutes=20))
+FAILURES = {EventType.SYNC_ERROR, EventType.RATE_LIMIT, EventType.CONNECTION_FAILURE}
+
+both_kinds = pytest.mark.parametrize("origin", [RECORDS, RUNS], ids=["records", "runs"])
+
+
+# -- the fold ------------------------------------------------------------------------------------
+
+
+@both_kinds
+@LAW
+@given(items=inputs(), edges=edges)
+def test_cutting_the_inputs_into_batches_changes_nothing(origin: Origin, items: list[Input], edges: set[int]) -> None:
+    whole = fold(*items, rules=QUICK, origin=origin)
+    assert fold_batches(cut(items, edges), QUICK, origin) == whole
+
+
+@both_kinds
+@LAW
+@given(items=inputs())
+def test_a_tick_given_twice_changes_nothing(origin: Origin, items: list[Input]) -> None:
+    twice = [again for item in items for again in ([item] if isinstance(item, Record) else [item, item])]
+    assert fold(*twice, rules=QUICK, origin=origin) == fold(*items, rules=QUICK, origin=origin)
+
+
+@both_kinds
+@LAW
+@given(items=inputs(), edges=edges)
+def test_the_memory_of_one_batch_is_left_as_it_was(origin: Origin, items: list[Input], edges: set[int]) -> None:
+    """A fold that is thrown away, because its transaction failed, leaves no trace in the next."""
+    first, *rest = cut(items, edges)
+    memory = fold(*first, rules=QUICK, origin=origin).memory
+    before = copy.deepcopy(memory)
+    detect(memory, itertools.chain(*rest), QUICK, origin)
+    assert memory == before
+
+
+@both_kinds
+@LAW
+@given(items=inputs())
+def test_the_books_balance(origin: Origin, items: list[Input]) -> None:
+    told = fold(*items, rules=QUICK, origin=origin)
+    book = told.counts
+    outcomes = ("success", "warning", "ignored", "unmapped", "open", "failure", "set_aside")
+    assert book["read"] == sum(book[outcome] for outcome in outcomes)
+    assert book["failure"] == book["first_errors"] + book["counted"]
+    assert book["open"] == len(told.memory.watched)
+    assert book["set_aside"] == len(told.set_aside)
+
+
+@both_kinds
+@LAW
+@given(items=inputs(size=20))
+def test_ids_are_unique_and_the_same_on_replay(origin: Origin, items: list[Input]) -> None:
+    ids = [event.id for event in fold(*items, rules=QUICK, origin=origin).events]
+    assert len(set(ids)) == len(ids)
+    assert [event.id for event in fold(*items, rules=QUICK, origin=origin).events] == ids
+
+
+# -- runs and streaks ----------------------------------------------------------------------------
+
+
+@both_kinds
+@LAW
+@given(log=logs())
+def test_before_an_announcement_the_order_of_arrival_changes_no_count(origin: Origin, log: list[Record]) -> None:
+    """The log is drawn in any order; the count is what the whole log says, looked at once.
+
+    So a failed run counts once, whatever the number of its errors.
+    """
+    told = fold(*log, tick(200), rules=PATIENT, origin=origin)
+    sorted_by_time = fold(*sorted(log, key=position_of), tick(200), rules=PATIENT, origin=origin)
+    for schedule in SCHEDULES:
+        assert told.failures_in_a_row(schedule) == failed_runs_in_a_row(log, schedule, origin)
+        assert told.failures_in_a_row(schedule) == sorted_by_time.failures_in_a_row(schedule)
+
+
+def failed_runs_in_a_row(log: list[Record], schedule: str, origin: Origin) -> int:
+    """The failed runs that end after the newest one that succeeded, by looking at all rows at once."""
+    runs: dict[tuple[str, str], list[Record]] = {}
+    for record in log:
+        if record.schedule_id == schedule and belongs_to_a_run(record):
+            alone = record.run_id is None or origin is RUNS
+            runs.setdefault(("row", record.key) if alone else ("run", str(record.run_id)), []).append(record)
+    failed = {run for run, records in runs.items() if any(r.status is Status.FAILURE for r in records)}
+    succeeded = {run for run, records in runs.items() if any(r.status is Status.SUCCESS for r in records)} - failed
+    ends = {run: max(map(position_of, records)) for run, records in runs.items()}
+    newest_success = max((ends[run] for run in succeeded), default=None)
+    return sum(newest_success is None or ends[run] > newest_success for run in failed)
+
+
+def belongs_to_a_run(record: Record) -> bool:
+    return record.status not in (Status.IGNORED, Status.UNMAPPED) and "already running" not in (record.message or "")
+
+
+@both_kinds
+@LAW
+@given(items=inputs(size=20))
+def test_a_streak_is_announced_once_and_recovers_once(origin: Origin, items: list[Input]) -> None:
+    told = fold(*items, rules=QUICK, origin=origin)
+    for schedule in SCHEDULES:
+        check_story([finding.event for finding in told.findings if finding.schedule == schedule])
+
+
+def check_story(events: list[Event]) -> None:
+    """Announced, perhaps reminded, recovered; and again from the beginning."""
+    open_streak = None
+    for event in events:
+        if event.event_type is EventType.RECOVERED:
+            assert open_streak is not None
+            assert event.closes == Closes(open_streak, "consecutive_failures")
+            open_streak = None
+        elif event.event_type is EventType.CONSECUTIVE_FAILURES:
+            assert ("told before" in event.message) is (open_streak is not None)
+            open_streak = open_streak or event.id
+
+
+@both_kinds
+@LAW
+@given(log=logs(size=20))
+def test_every_announced_streak_has_recovered_once_a_success_is_the_newest(origin: Origin, log: list[Record]) -> None:
+    successes = [row(f"last-{schedule}", "success", 95, schedule_id=schedule) for schedule in SCHEDULES]
+    told = fold(*log, *successes, tick(200), rules=QUICK, origin=origin)
+    announced = [event.id for event in told.of(EventType.CONSECUTIVE_FAILURES)]
+    assert sorted(event.closes.id for event in told.of(EventType.RECOVERED) if event.closes) == sorted(announced)
+
+
+@both_kinds
+@LAW
+@given(log=logs(size=20))
+def test_a_run_is_told_once_of_each_type(origin: Origin, log: list[Record]) -> None:
+    told = fold(*log, tick(200), rules=QUICK, origin=origin)
+    failures = [finding for finding in told.findings if finding.record_key is not None]
+    assert {finding.event.event_type for finding in failures} <= FAILURES
+    each = Counter((finding.schedule, run_of(finding, origin), finding.event.event_type) for finding in failures)
+    assert set(each.values()) <= {1}
+
+
+def run_of(finding: Finding, origin: Origin) -> tuple[str, str | None]:
+    alone = origin is RUNS or finding.event.run_id is None
+    return ("row", finding.record_key) if alone else ("run", finding.event.run_id)
+
+
+# -- independence --------------------------------------------------------------------------------
+
+
+@both_kinds
+@LAW
+@given(items=inputs())
+def test_schedules_are_independent(origin: Origin, items: list[Input]) -> None:
+    together = fold(*items, rules=QUICK, origin=origin)
+    for schedule in SCHEDULES:
+        mine = [item for item in items if not isinstance(item, Record) or item.schedule_id == schedule]
+        alone = fold(*mine, rules=QUICK, origin=origin)
+        assert alone.findings == [finding for finding in together.findings if finding.schedule == schedule]
+        assert alone.memory.streaks.get(schedule) == together.memory.streaks.get(schedule)
+
+
+@both_kinds
+@LAW
+@given(items=inputs())
+def test_sources_are_independent(origin: Origin, items: list[Input]) -> None:
+    """The same log in another source, or restored, is the same story again, under ids of its own."""
+    one = fold(*items, rules=QUICK, origin=origin)
+    for other in (replace(origin, identity="other-db"), replace(origin, epoch=1)):
+        two = fold(*items, rules=QUICK, origin=other)
+        assert two.types == one.types
+        assert not {event.id for event in one.events} & {event.id for event in two.events}

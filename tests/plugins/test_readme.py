@@ -1,0 +1,155 @@
+"""The plugin author's guide is true: its examples run, and its tables name what there is."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import re
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import notifyd.api
+from notifyd.api import Channel, FilterContext, Hold, Pass, Reject, Retry, Severity
+from notifyd.api.hooks import notifyd_channels, notifyd_filters
+from notifyd.core.retry import DELAYS
+from notifyd.outbound import HttpClient
+from notifyd.plugin_host import Registry, discover
+from notifyd.settings import load
+from tests.sinks.context import NOW, TestContext, a_notification, an_event
+from tests.sinks.http import HttpSink
+
+README = (Path(__file__).parents[2] / "plugins" / "README.md").read_text()
+PYTHON = re.findall(r"```python\n# /etc/notifyd/plugins/(\w+\.py)\n(.*?)```", README, re.DOTALL)
+TOML = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.fixture
+def plugins_dir(tmp_path: Path) -> Path:
+    """A folder with every plugin of the page."""
+    folder = tmp_path / "plugins"
+    folder.mkdir()
+    for name, source in PYTHON:
+        (folder / name).write_text(source)
+    return folder
+
+
+@pytest.fixture
+def registry(plugins_dir: Path) -> Registry:
+    registry = discover(plugins_dir)
+    assert registry.problems == ()
+    return registry
+
+
+def channel(registry: Registry, name: str, **options: Any) -> Channel[Any]:
+    cls = registry.channels[name].cls
+    return cls(cls.Options.model_validate(options))
+
+
+def names_in_table(heading: str) -> list[str]:
+    """The first column of the table under a heading."""
+    section = README.split(f"## {heading}\n")[1].split("\n## ")[0]
+    return re.findall(r"^\| `([^`]+)`", section, re.MULTILINE)
+
+
+def test_every_block_of_code_is_executed_by_a_test_here():
+    assert [name for name, _ in PYTHON] == ["ntfy.py", "logbook.py", "night.py"]
+    assert len(TOML) == 2
+    assert README.count("```") == 2 * (len(PYTHON) + len(TOML) + 1), "and one of commands"
+
+
+# The examples
+
+
+async def test_the_first_channel_sends(registry: Registry):
+    notification = a_notification(an_event(severity=Severity.CRITICAL))
+    async with HttpSink() as sink, contextlib.aclosing(HttpClient(timeout=5)) as http:
+        ctx = TestContext(notification, http=http)
+        await channel(registry, "ntfy", url=f"{sink.url}/alerts", token="s3cret").send(notification, ctx)
+        (request,) = sink.requests
+        sink.answer = 403
+        with pytest.raises(Reject, match="HTTP 403"):
+            await channel(registry, "ntfy", url=f"{sink.url}/alerts").send(notification, ctx)
+    assert (request.method, request.path) == ("POST", "/alerts")
+    assert request.headers["title"] == ctx.render().title
+    assert request.headers["priority"] == "5"
+    assert request.headers["authorization"] == "Bearer s3cret"
+    assert request.body.decode() == ctx.render().text
+
+
+def test_the_settings_beside_it_are_right(plugins_dir: Path, tmp_path: Path):
+    file = tmp_path / "notifyd.toml"
+    file.write_text(TOML[0].replace("/etc/notifyd/plugins", str(plugins_dir)))
+    settings = load(file, environ={"NTFY_TOKEN": "s3cret"})
+    (config,) = settings.notifications
+    assert config.options == settings.registry.channels["ntfy"].cls.Options.model_validate(
+        {"url": "https://ntfy.sh/my-sync-alerts", "token": "s3cret"}
+    )
+    assert config.timeout == timedelta(seconds=30), "which the page promises"
+
+
+async def test_the_channel_without_http_writes_and_says_what_is_wrong(registry: Registry, tmp_path: Path):
+    notification = a_notification()
+    ctx = TestContext(notification)
+    await channel(registry, "logbook", path=tmp_path / "log").send(notification, ctx)
+    assert (tmp_path / "log").read_text() == f"2026-11-24 21:00 {ctx.delivery_id} {ctx.render().title}\n"
+    with pytest.raises(Reject, match=r"there is no folder .*; create it"):
+        await channel(registry, "logbook", path=tmp_path / "nowhere" / "log").send(notification, ctx)
+    with pytest.raises(Retry, match="Is a directory"):
+        await channel(registry, "logbook", path=tmp_path).send(notification, ctx)
+
+
+def test_the_filter_holds_until_the_morning(registry: Registry):
+    night = registry.filters["night_until"].cls(6)
+    at_two = FilterContext(NOW.replace(hour=2, minute=30), "my-phone")
+    assert night.decide(an_event(), at_two) == Hold(NOW.replace(hour=6, minute=0), "it is night until 6:00 UTC")
+    assert night.decide(an_event(severity=Severity.CRITICAL), at_two) == Pass()
+    assert night.decide(an_event(), FilterContext(NOW.replace(hour=6), "my-phone")) == Pass()
+
+
+def test_a_package_built_from_the_page_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "pyproject.toml").write_text(TOML[1])
+    (tmp_path / "notifyd_ntfy.py").write_text(dict(PYTHON)["ntfy.py"])
+    build = "from setuptools import build_meta; build_meta.prepare_metadata_for_build_wheel('.')"
+    subprocess.run([sys.executable, "-c", build], cwd=tmp_path, check=True, capture_output=True)
+    monkeypatch.syspath_prepend(tmp_path)
+    registry = discover(None)
+    assert registry.problems == ()
+    assert registry.channels["ntfy"].origin == "notifyd-ntfy 1.0 (notifyd_ntfy)"
+
+
+# The tables
+
+
+def test_the_api_table_names_everything_that_is_exported():
+    assert sorted(names_in_table("The API")) == sorted(notifyd.api.__all__)
+    assert f"this page: {notifyd.api.API_VERSION} |" in README
+
+
+def test_the_api_table_names_the_members_that_there_are():
+    for name, words in re.findall(r"^\| `(\w+)` \| (.*) \|$", README.split("## The API\n")[1], re.MULTILINE):
+        exported = getattr(notifyd.api, name)
+        members = set(re.findall(r"`([a-z_]+)(?:\(\))?`", words))
+        known = {*dir(exported), *getattr(exported, "__annotations__", {})}
+        known |= {member.value for member in exported} if name == "Reason" else set()
+        assert members - {"send", "decide"} <= known, name  # which rows about their arguments name
+
+
+@pytest.mark.parametrize("hook", [notifyd_channels, notifyd_filters])
+def test_the_hooks_table_gives_their_exact_signatures(hook: Any):
+    arguments = ", ".join(inspect.signature(hook).parameters)
+    assert f"{hook.__name__}({arguments})" in names_in_table("The hooks")
+    assert len(names_in_table("The hooks")) == 2
+
+
+def test_the_waits_between_attempts_are_those_of_the_daemon():
+    words = {"s": "seconds", "m": "minutes"}
+    listed = re.search(r"after about ((?:\d+ [sm], )+)then hourly for a day", README)
+    assert listed
+    waits = [timedelta(**{words[unit]: int(number)}) for number, unit in re.findall(r"(\d+) ([sm])", listed[1])]
+    assert tuple(waits) == DELAYS[: len(waits)]
+    assert set(DELAYS[len(waits) :]) == {timedelta(hours=1)}
