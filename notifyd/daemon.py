@@ -97,7 +97,7 @@ class Daemon:
     async def _open_lanes(self, running: AsyncExitStack) -> None:
         for notification in self.settings.notifications:
             if notification.enabled:
-                lane = lane_of(notification, self.settings.registry)
+                lane = lane_of(notification, self.settings.registry, public_url=self.settings.http.public_url)
                 running.push_async_callback(lane.close)
                 await lane.open()
                 self.lanes[lane.recipient.id] = lane
@@ -264,7 +264,13 @@ def _locked(path: Path) -> Lock:
 
 
 def _origin(source: SourceSettings) -> Origin:
-    return Origin(source.name, source.id, rows=source.rows, run_ends_after=source.run_ends_after)
+    return Origin(
+        source.name,
+        source.id,
+        rows=source.rows,
+        run_ends_after=source.run_ends_after,
+        stuck_after=source.stuck_after or None,
+    )
 
 
 def _provisioned(notification: NotificationSettings) -> Provisioned:

@@ -6,15 +6,17 @@ as Pass, with the bug in the verdict: a broken filter may tell too much, never t
 
 from __future__ import annotations
 
+import reprlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from notifyd.api import Drop, Event, Filter, FilterContext, Hold, Pass, Verdict
 from notifyd.core.ids import config_id
 from notifyd.core.plan import Recipient
+from notifyd.errors import NotifydError
 from notifyd.plugin_host import Registry
 from notifyd.settings import NotificationSettings
 
@@ -22,6 +24,8 @@ Verdicts = dict[tuple[str, str], Verdict]  # by (event id, config id)
 
 PATIENCE = 10.0
 """Seconds that one batch of events may spend in all filters together."""
+
+_BUG_LENGTH = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +43,17 @@ def recipient_of(notification: NotificationSettings) -> Recipient:
 
 
 def gate_of(notification: NotificationSettings, registry: Registry) -> Gate:
-    """The config with its filters made from their options."""
-    filters = {name: registry.filters[name].cls(options) for name, options in notification.filters.items()}
+    """The config with its filters made from their options. NotifydError where one cannot be made."""
+    filters = {name: _made(notification, registry, name) for name in notification.filters}
     return Gate(recipient_of(notification), filters)
+
+
+def _made(notification: NotificationSettings, registry: Registry, name: str) -> Filter[Any]:
+    try:
+        return registry.filters[name].cls(notification.filters[name])
+    except Exception as error:
+        problem = f"{notification.where}: config {notification.name}: the filter {name} has a bug: {text_of(error)}"
+        raise NotifydError(problem) from error
 
 
 def ask(gates: Sequence[Gate], events: Sequence[Event], now: datetime, patience: float = PATIENCE) -> Verdicts:
@@ -96,12 +108,33 @@ def _one(name: str, decide: Callable[[Event, FilterContext], Verdict], event: Ev
     try:
         verdict = decide(event, ctx)
     except BaseException as error:  # also SystemExit: it ends a filter's opinion, not the daemon
-        return Pass(bug=f"filter {name} failed, counted as Pass: {type(error).__name__}: {error}")
-    return verdict if _makes_sense(verdict) else Pass(bug=f"filter {name} answered {verdict!r}, counted as Pass")
+        return Pass(bug=f"filter {name} failed, counted as Pass: {text_of(error)}"[:_BUG_LENGTH])
+    if _makes_sense(verdict):
+        return verdict
+    return Pass(bug=f"filter {name} answered {reprlib.repr(verdict)}, counted as Pass"[:_BUG_LENGTH])
 
 
 def _makes_sense(verdict: Any) -> bool:
-    if isinstance(verdict, Hold):
-        until: object = verdict.until
-        return isinstance(until, datetime) and until.tzinfo is not None
-    return isinstance(verdict, Pass | Drop)
+    """Whether it can be kept: an answer with the right fields in it, and a time that has a place in UTC."""
+    match verdict:
+        case Pass(bug=None | str()) | Drop(reason=str()):
+            return True
+        case Hold(until=datetime() as until, reason=str()) if until.utcoffset() is not None:
+            return _is_in_utc(until)
+    return False
+
+
+def _is_in_utc(moment: datetime) -> bool:
+    try:
+        moment.astimezone(UTC)
+    except OverflowError:
+        return False
+    return True
+
+
+def text_of(error: BaseException) -> str:
+    """What an exception says; only its kind, where its text fails too."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:
+        return type(error).__name__

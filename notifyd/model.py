@@ -129,6 +129,7 @@ class Run:
     failures: int = 0  # failing records, told or counted
     told: tuple[str, ...] = ()  # the event types already told, each once per run
     occurrence: int = 0  # grows when a row leaves a terminal state and fails again
+    stuck: str | None = None  # the id of the stuck_run event, while it is open
 
 
 @dataclass(slots=True)

@@ -17,13 +17,13 @@ from typing import ParamSpec, TypeVar
 import structlog
 
 from notifyd.clock import Clock
-from notifyd.core.detect import Detected, Memory, Tick, detect
+from notifyd.core.detect import Detected, Gone, Input, Memory, Tick, detect
 from notifyd.core.rules import Origin, Rules
 from notifyd.errors import NotifydError
 from notifyd.filtering import Gate, ask
-from notifyd.model import Record
 from notifyd.observe import health as parts
 from notifyd.observe.health import Health
+from notifyd.outage import OutageWatch
 from notifyd.sources import Batch, Source, SourceError
 from notifyd.store import commit, cursors, memory
 from notifyd.store.commit import Committed, Polled
@@ -57,6 +57,7 @@ class Poller:
         self.source, self.origin, self.rules, self.gates = source, origin, rules, gates
         self.store, self.clock, self.health, self.found = store, clock, health, found
         self.name = source.settings.name
+        self.outage = OutageWatch(source.settings, rules, gates, store, found)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"source-{self.name}")
         self._written_at: datetime | None = None
         self._failing = ""
@@ -70,7 +71,7 @@ class Poller:
         except Exception as error:
             await self._failed(error)
         else:
-            self._succeeded()
+            await self._succeeded()
 
     def stop(self) -> None:
         """Read no further than the batch at hand, however much of the log is left."""
@@ -88,9 +89,9 @@ class Poller:
         now = self.clock()
         checkpoint = await self._checkpoint(now)
         batch, gone = await self._read(checkpoint, now)
-        detected = await self._detect(batch, now)
-        if self._anything_new(batch, checkpoint, detected, gone, now):
-            await self._commit(batch, detected, gone, now)
+        detected = await self._detect(batch, gone, now)
+        if self._anything_new(batch, checkpoint, detected, now):
+            await self._commit(batch, detected, now)
         return batch.at_end
 
     async def _checkpoint(self, now: datetime) -> Checkpoint:
@@ -112,14 +113,16 @@ class Poller:
         records = [*seen.values(), *batch.records] if seen else batch.records
         return replace(batch, records=records), [key for key in watched if key not in seen]
 
-    async def _detect(self, batch: Batch, now: datetime) -> Detected:
+    async def _detect(self, batch: Batch, gone: Sequence[str], now: datetime) -> Detected:
         tick = now if batch.at_end else None
         origin = replace(self.origin, epoch=batch.epoch)
-        known = await self.store(memory.load, self.source.settings.id, batch.records, tick, origin)
-        inputs: list[Record | Tick] = [*batch.records, Tick(now)] if batch.at_end else [*batch.records]
+        known = await self.store(memory.load, self.source.settings.id, batch.records, tick, origin, gone)
+        inputs: list[Input] = [*(Gone(key, now) for key in gone), *batch.records]
+        if batch.at_end:
+            inputs.append(Tick(now))
         return await self._on_thread(detect, known, inputs, self.rules, origin)
 
-    async def _commit(self, batch: Batch, detected: Detected, gone: Sequence[str], now: datetime) -> None:
+    async def _commit(self, batch: Batch, detected: Detected, now: datetime) -> None:
         events = [finding.event for finding in detected.findings]
         verdicts = await self._on_thread(ask, self.gates, events, now) if events else {}
         polled = Polled(
@@ -130,7 +133,6 @@ class Poller:
             detected=detected,
             verdicts=verdicts,
             unreadable=[(row.key, row.text) for row in batch.set_aside],
-            gone=gone,
         )
         committed = await self.store(commit.commit, polled, [gate.recipient for gate in self.gates], now)
         self._written_at = now
@@ -138,11 +140,9 @@ class Poller:
         if committed.events:
             self.found()
 
-    def _anything_new(
-        self, batch: Batch, checkpoint: Checkpoint, detected: Detected, gone: Sequence[str], now: datetime
-    ) -> bool:
+    def _anything_new(self, batch: Batch, checkpoint: Checkpoint, detected: Detected, now: datetime) -> bool:
         """Whether a transaction is worth its cost: an idle poll writes only once a minute."""
-        changed = detected.counts or detected.runs or detected.streaks or detected.findings or batch.set_aside or gone
+        changed = detected.counts or detected.runs or detected.streaks or detected.findings or batch.set_aside
         stale = self._failing or self._written_at is None or now - self._written_at >= REMEMBER_READ
         return bool(changed or stale or batch.cursor != checkpoint.cursor or now < (self._written_at or now))
 
@@ -157,32 +157,39 @@ class Poller:
             count = len(polled.unreadable) + len(polled.detected.set_aside)
             log.warning("rows set aside", source=self.name, count=count, first=key, why=text)
 
-    def _succeeded(self) -> None:
+    async def _succeeded(self) -> None:
         if self._failing:
             log.info("the source is read again", source=self.name)
             self._failing = ""
         self.health.turn(parts.source(self.name), self.clock(), ok=True)
+        await self._watch_outage(None)
 
     async def _failed(self, error: Exception) -> None:
         text = str(error) if isinstance(error, NotifydError) else f"{type(error).__name__}: {error}"
         now = self.clock()
         self.health.turn(parts.source(self.name), now, ok=False, note=text)
-        if text == self._failing:
-            return
-        self._failing = text
+        if text != self._failing:
+            self._failing = text
+            self._say_failure(error, text)
+        if not isinstance(error, StoreError):
+            await self._watch_outage(text)
+
+    def _say_failure(self, error: Exception, text: str) -> None:
         match error:
             case SourceError():
                 log.error("the source cannot be read; it is tried again at every poll", source=self.name, error=text)
             case StoreError():
                 log.error("what was read cannot be kept; it is read again at every poll", source=self.name, error=text)
-                return
             case _:
                 log.error("the poll has a bug; it is tried again", source=self.name, exc_info=error)
-        await self._remember(text, now)
 
-    async def _remember(self, failure: str, now: datetime) -> None:
+    async def _watch_outage(self, failure: str | None) -> None:
+        """Tell people of an outage that lasts, and of its end."""
         try:
-            await self.store(cursors.failed, self.source.settings.id, failure, now)
+            if failure is None:
+                await self.outage.over(self.clock())
+            else:
+                await self.outage.failed(failure, self.clock())
         except StoreError as error:
             log.error("the state DB cannot be written", source=self.name, error=str(error))
 

@@ -30,9 +30,9 @@ LOOK_AROUND = 1.0
 FAILING = 8
 """Attempts of one config that failed in a row, without an answer that is final, before it is slowed down."""
 
-BREATH = 0.25
-"""Seconds before a failed attempt of a failing config makes room for the next: a dead endpoint with thousands of
-deliveries waiting costs the others next to nothing, and is at full speed again after its first success."""
+BREATH = 1.0
+"""Seconds before an attempt of a failing config makes room for the next. An endpoint that is dead, with thousands of
+deliveries waiting, costs the others next to nothing; after its first success it is at full speed again."""
 
 log = structlog.get_logger("notifyd.sender")
 

@@ -11,7 +11,7 @@ from notifyd.api.files import CaFile, FilePath
 from notifyd.api.filter import Filter, FilterContext
 from notifyd.api.hooks import hookimpl
 from notifyd.api.http import Answer, Http, HttpOptions
-from notifyd.api.options import SETTINGS_ONLY, Options, Secret, SecretUrl
+from notifyd.api.options import SETTINGS_ONLY, TARGET, Options, Secret, SecretUrl
 from notifyd.model import (
     Drop,
     Event,
@@ -30,6 +30,7 @@ API_VERSION = 1
 __all__ = [
     "API_VERSION",
     "SETTINGS_ONLY",
+    "TARGET",
     "Answer",
     "CaFile",
     "Channel",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import urllib.parse
 from collections.abc import Callable
+from pathlib import PurePath
 from typing import Any, Final, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
@@ -30,6 +31,17 @@ SETTINGS_ONLY: Final = _SettingsOnly()
 """`Annotated[str, SETTINGS_ONLY]`: whoever may use the API may not say this, such as a path on the server."""
 
 
+class _Target:
+    """The mark of an option that says where the config's secrets are sent."""
+
+
+TARGET: Final = _Target()
+"""`Annotated[str, TARGET]`: a host, a port, whether TLS is used. A SecretUrl is a target by itself.
+
+The API never shows a secret, but lets a config keep it; not, though, where its target becomes another one.
+"""
+
+
 def settings_only(kind: Any) -> frozenset[str]:
     """The keys of these Options that the API refuses, as they hold something marked SETTINGS_ONLY."""
     fields = kind.model_fields.items()
@@ -37,7 +49,7 @@ def settings_only(kind: Any) -> frozenset[str]:
 
 
 def _is_marked(kind: Any) -> bool:
-    if kind is SETTINGS_ONLY:
+    if kind is SETTINGS_ONLY or (isinstance(kind, type) and issubclass(kind, PurePath)):
         return True
     nested = settings_only(kind) if isinstance(kind, type) and issubclass(kind, BaseModel) else ()
     return bool(nested) or any(map(_is_marked, get_args(kind)))
@@ -81,6 +93,9 @@ class Secret:
 
     def __hash__(self) -> int:
         return hash((Secret, self._text))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self  # it never changes, so a copy is itself
 
     def __reduce__(self) -> tuple[Any, ...]:
         raise TypeError("a Secret is not pickled")

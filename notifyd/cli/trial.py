@@ -84,7 +84,7 @@ def _send(db: Database, path: Path, name: str) -> Attempt:
     """Send it from here. It is not tried again: whoever asked is told at once, and may ask again."""
     settings = load(path)
     logs.configure("warning")
-    lane = lane_of(_named(settings, name), settings.registry)
+    lane = lane_of(_named(settings, name), settings.registry, public_url=settings.http.public_url)
     delivery = asyncio.run(_attempt(db, lane))
     return reads.attempts_of(db, delivery)[-1]
 

@@ -43,6 +43,16 @@ ACTIONS: Mapping[EventType, tuple[str, ...]] = {
         "See whether the service itself is down",
         "Check the address and settings in the connector's configuration",
     ),
+    EventType.STUCK_RUN: (
+        "See whether the sync is still at work, or was killed and left its row behind",
+        "Stop or restart it, and mark the run as failed",
+        "If runs may take this long, raise `stuck_after` of this source",
+    ),
+    EventType.SOURCE_UNREACHABLE: (
+        "See whether the database of the sync log is up, and reachable from here",
+        "Check the url, the password and the file permissions of this source",
+        "Run `notifyd check`: it says what exactly is wrong",
+    ),
     EventType.CONSECUTIVE_FAILURES: (
         "Find the root cause in the most recent log entries of this schedule",
         "Refresh the credentials",
@@ -164,6 +174,81 @@ def recovery(streak: Streak, run_id: str, at: datetime, origin: Origin) -> Event
         source=origin.source,
         details={"connector": subject, "failure_count": str(streak.failed_runs), "since": since},
         closes=Closes(streak.announced or "", EventType.CONSECUTIVE_FAILURES.value),
+    )
+
+
+def stuck_run(run: Run, streak: Streak, now: datetime, origin: Origin, rules: Rules) -> Event:
+    """The event of a run that has stayed running for too long."""
+    subject = streak.connector_id or origin.source
+    since = rfc3339(run.start.at)
+    return Event(
+        id=event_id(origin.identity, origin.epoch, run.schedule, run.run_id, "stuck_run", run.occurrence),
+        event_type=EventType.STUCK_RUN,
+        severity=SEVERITIES[EventType.STUCK_RUN],
+        title=f"Run Stuck: {_about(streak, subject)}",
+        message=f"A run of {_about(streak, subject)} has been running since {since} and has not ended.",
+        timestamp=now,
+        connector_id=streak.connector_id,
+        entity_type=streak.entity_type,
+        error_type=EventType.STUCK_RUN.value,
+        tenant_id=streak.tenant_id,
+        schedule_id=streak.schedule_id,
+        run_id=run.run_id,
+        source=origin.source,
+        details={"connector": subject, "running_since": since},
+        suggested_actions=actions(EventType.STUCK_RUN, streak.connector_id, rules.advice),
+    )
+
+
+def stuck_no_more(run: Run, streak: Streak, at: datetime, origin: Origin) -> Event:
+    """The event that closes a stuck_run: the run has ended, in whatever way."""
+    subject = streak.connector_id or origin.source
+    return Event(
+        id=event_id(run.stuck, "recovered"),
+        event_type=EventType.RECOVERED,
+        severity=Severity.INFO,
+        title=f"Recovered: {_about(streak, subject)}",
+        message=f"The run of {_about(streak, subject)} that was running since {rfc3339(run.start.at)} has ended.",
+        timestamp=at,
+        connector_id=streak.connector_id,
+        entity_type=streak.entity_type,
+        tenant_id=streak.tenant_id,
+        schedule_id=streak.schedule_id,
+        run_id=run.run_id,
+        source=origin.source,
+        details={"connector": subject, "running_since": rfc3339(run.start.at)},
+        closes=Closes(run.stuck or "", EventType.STUCK_RUN.value),
+    )
+
+
+def source_unreachable(source: str, identity: str, since: datetime, error: str, now: datetime, rules: Rules) -> Event:
+    """The event of a source that could not be read for too long: silence is not "all is well"."""
+    return Event(
+        id=event_id(identity, "source_unreachable", rfc3339(since)),
+        event_type=EventType.SOURCE_UNREACHABLE,
+        severity=SEVERITIES[EventType.SOURCE_UNREACHABLE],
+        title=f"Sync Log Unreachable: {source}",
+        message=f"The sync log {source} could not be read since {rfc3339(since)}, so its failures are not seen: {error}",
+        timestamp=now,
+        error_type=EventType.SOURCE_UNREACHABLE.value,
+        source=source,
+        details={"since": rfc3339(since), "error": error},
+        suggested_actions=actions(EventType.SOURCE_UNREACHABLE, None, rules.advice),
+    )
+
+
+def source_reachable(source: str, opened: str, since: datetime, now: datetime) -> Event:
+    """The event that closes a source_unreachable. What was written meanwhile is read from where reading stopped."""
+    return Event(
+        id=event_id(opened, "recovered"),
+        event_type=EventType.RECOVERED,
+        severity=Severity.INFO,
+        title=f"Recovered: {source}",
+        message=f"The sync log {source} is read again, after an outage since {rfc3339(since)}. Nothing was skipped.",
+        timestamp=now,
+        source=source,
+        details={"since": rfc3339(since)},
+        closes=Closes(opened, EventType.SOURCE_UNREACHABLE.value),
     )
 
 

@@ -1,6 +1,6 @@
 """Detection: a fold over records and ticks.
 
-    detect(memory, [Record | Tick …]) → Detected(what changed in memory, findings, counts)
+    detect(memory, [Record | Gone | Tick …]) → Detected(what changed in memory, findings, counts)
 
 First law: for a fixed sequence of inputs, cutting it into batches anywhere changes nothing.
 Second law: a Tick given twice changes nothing. Third law: before a streak is announced, the order
@@ -35,7 +35,19 @@ class Tick(NamedTuple):
     now: datetime
 
 
+class Gone(NamedTuple):
+    """A watched row that is in the log no more: it ended without a word."""
+
+    key: str
+    read_at: datetime
+
+
+Input = Record | Gone | Tick
+
+
 RunKey = tuple[str, str]  # schedule, run id
+
+_OPEN = (Status.RUNNING, Status.RETRYING)
 
 
 @dataclass(slots=True)
@@ -70,7 +82,7 @@ class Detected:
     set_aside: list[tuple[str, str]] = field(default_factory=list)  # (key, what was wrong)
 
 
-def detect(memory: Memory, inputs: Iterable[Record | Tick], rules: Rules, origin: Origin) -> Detected:
+def detect(memory: Memory, inputs: Iterable[Input], rules: Rules, origin: Origin) -> Detected:
     """Fold the inputs over the memory. `memory` is left as it was; the answer holds only what changed.
 
     A record that makes the fold raise is set aside, and the batch is folded again without it: it
@@ -83,7 +95,7 @@ def detect(memory: Memory, inputs: Iterable[Record | Tick], rules: Rules, origin
             try:
                 fold.step(item, aside.get(index))
             except Exception as error:
-                if isinstance(item, Tick):
+                if not isinstance(item, Record):
                     raise
                 aside[index] = f"{type(error).__name__}: {error}"
                 break
@@ -133,13 +145,16 @@ class _Fold:
             if run.state is RunState.OPEN:
                 self.open.setdefault(run.schedule, {})[run.run_id] = key
 
-    def step(self, item: Record | Tick, aside: str | None = None) -> None:
+    def step(self, item: Input, aside: str | None = None) -> None:
         """Take in one input; a record with a reason to be set aside is only counted."""
         if isinstance(item, Tick):
             self.now = item.now
             self._tick()
             return
         self.now = item.read_at
+        if isinstance(item, Gone):
+            self._gone(item)
+            return
         if aside is not None:
             self._set_aside(item, aside)
             return
@@ -151,6 +166,8 @@ class _Fold:
     def _record(self, record: Record, status: Status, what: Failure | None) -> None:
         if self._seen_before(record, status):
             return
+        if status not in _OPEN:
+            self._unstick((self._schedule(record), run_of(record, self.origin)), position_of(record).at)
         if status is Status.IGNORED or status is Status.UNMAPPED:
             self._end_without_a_word(record)
         elif status is Status.RUNNING or status is Status.RETRYING:
@@ -162,7 +179,7 @@ class _Fold:
 
     def _seen_before(self, record: Record, status: Status) -> bool:
         """Keep the books of rows read and rows open; True if a watched row has nothing new to say."""
-        counts, open_now = self.detected.counts, status in (Status.RUNNING, Status.RETRYING)
+        counts, open_now = self.detected.counts, status in _OPEN
         if self._watched(record.key):
             if open_now:
                 return True
@@ -183,6 +200,18 @@ class _Fold:
         self.detected.counts["open"] -= 1
         self.detected.watch.pop(key, None)
         self.detected.unwatch.add(key)
+
+    def _gone(self, gone: Gone) -> None:
+        """The row was deleted while it ran: its run is forgotten."""
+        if not self._watched(gone.key):
+            return
+        self._unwatch(gone.key)
+        self.detected.counts[Status.IGNORED.value] += 1
+        for key in [runs[gone.key] for runs in self.open.values() if gone.key in runs]:
+            self._unstick(key, gone.read_at)
+            self._close(self._must_peek(key))
+            self.detected.runs.pop(key, None)
+            self.detected.forgotten.add(key)
 
     def _is_whole_run(self, record: Record) -> bool:
         return self.origin.rows == "runs" or record.run_id is None
@@ -305,6 +334,21 @@ class _Fold:
     def _outcome_of(self, run: Run) -> RunOutcome:
         return RunOutcome(run.end, run.run_id, failed=run.state is RunState.FAILED)
 
+    def _stuck(self, run: Run) -> None:
+        """The run has been running for too long: told once, and closed when it ends, however it ends."""
+        event = describe.stuck_run(run, self._streak_of(run.schedule), self.now, self.origin, self.rules)
+        run.stuck = event.id
+        self.detected.findings.append(Finding(event, run.schedule, run.run_id, event.id))
+
+    def _unstick(self, key: RunKey, at: datetime) -> None:
+        run = self._peek(key)
+        if run is None or run.stuck is None:
+            return
+        run = self._copy(key)
+        event = describe.stuck_no_more(run, self._streak_of(run.schedule), at, self.origin)
+        self.detected.findings.append(Finding(event, run.schedule, run.run_id, run.stuck))
+        run.stuck = None
+
     # -- streaks ---------------------------------------------------------------------------------
 
     def _outcome(self, streak: Streak, outcome: RunOutcome, *, final: bool, first_failure: bool = False) -> None:
@@ -363,12 +407,23 @@ class _Fold:
         if self.origin.rows == "records":
             for run in sorted(self._quiet_runs(), key=lambda run: (run.end, run.schedule)):
                 self._end(self._copy((run.schedule, run.run_id)))
+        for run in sorted(self._stuck_runs(), key=lambda run: (run.start, run.schedule)):
+            self._stuck(self._copy((run.schedule, run.run_id)))
         for schedule in sorted(self._reminders_due()):
             self._remind(self._streak_of(schedule))
 
     def _quiet_runs(self) -> Iterator[Run]:
         for run in (self._must_peek(key) for runs in self.open.values() for key in runs.values()):
             if self.now - run.last_read_at >= self.origin.run_ends_after:
+                yield run
+
+    def _stuck_runs(self) -> Iterator[Run]:
+        """Where a row is a run, an open run is a row that says running."""
+        after = self.origin.stuck_after
+        if after is None or self.origin.rows != "runs":
+            return
+        for run in (self._must_peek(key) for runs in self.open.values() for key in runs.values()):
+            if run.stuck is None and self.now - run.start.at >= after:
                 yield run
 
     def _reminders_due(self) -> Iterator[str]:

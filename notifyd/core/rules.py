@@ -56,3 +56,4 @@ class Origin:
     epoch: int = 0
     rows: Literal["records", "runs"] = "records"
     run_ends_after: timedelta = timedelta(minutes=10)
+    stuck_after: timedelta | None = None  # None: a run may stay running for ever

@@ -7,9 +7,9 @@ template → own_words         a config's own words instead; sandbox, language a
 from __future__ import annotations
 
 from notifyd.api import Notification, Rendered
-from notifyd.render.template import Template, TemplateError, TemplateProblem
+from notifyd.render.template import Template, TemplateError
 
-__all__ = ["Template", "TemplateError", "TemplateProblem", "check_template", "link_of", "render"]
+__all__ = ["Template", "TemplateError", "check_template", "link_of", "render"]
 
 # Jinja2 is loaded by the first notification or template: a command that needs neither does not pay for it.
 
@@ -33,14 +33,11 @@ def render(notification: Notification, template: Template | None = None, public_
     return in_own_words(view, notification, template)
 
 
-def check_template(template: Template) -> list[TemplateProblem]:
-    """What is wrong with a template, tried with one sample of every event type and with a digest."""
-    if template == Template():
-        return []
+def check_template(source: str) -> str | None:
+    """What is wrong with a title or a body, tried with one sample of every event type and with a digest."""
+    from notifyd.render.own_words import problem_of
 
-    from notifyd.render.own_words import problems_of
-
-    return problems_of(template)
+    return problem_of(source)
 
 
 def link_of(public_url: str, notification: Notification) -> str:

@@ -17,7 +17,7 @@ from notifyd.render.language import Refused, parse
 from notifyd.render.pages import body_page, page_of
 from notifyd.render.samples import SAMPLES
 from notifyd.render.sandbox import Sandbox
-from notifyd.render.template import Template, TemplateError, TemplateProblem
+from notifyd.render.template import Template, TemplateError
 from notifyd.render.variables import variables_of
 from notifyd.render.view import TITLE_LIMIT, View, view_of
 
@@ -35,20 +35,22 @@ class _Compiled(NamedTuple):
 
 def in_own_words(view: View, notification: Notification, template: Template) -> Rendered:
     """The notification as the template says it. Raises TemplateError, which names the part that failed."""
-    title, body = (_part(key, source, view, notification) for key, source in _parts(template))
+    title = _part("title", template.title, view, notification)
+    body = _part("body", template.body, view, notification)
     if title is not None:
         view = dataclasses.replace(view, title=one_line(title, TITLE_LIMIT))
     return page_of(view) if body is None else body_page(view, clean_lines(body, BODY_LIMIT))
 
 
-def problems_of(template: Template) -> list[TemplateProblem]:
-    """What is wrong with a template, found by trying it out on every sample; at most one problem for each part."""
-    found = {key: _first_problem(source) for key, source in _parts(template) if source is not None}
-    return [TemplateProblem(key, text) for key, text in found.items() if text]
-
-
-def _parts(template: Template) -> list[tuple[str, str | None]]:
-    return [("title", template.title), ("body", template.body)]
+def problem_of(source: str) -> str | None:
+    """What is wrong with a title or a body, found by trying it out on every sample."""
+    if problem := _failure(partial(_compiled, source)):
+        return problem
+    for kind, sample in SAMPLES.items():
+        view = view_of(sample, _SOME_LINK)
+        if problem := _failure(partial(_words, source, view, sample)):
+            return f"{problem} (tried with a sample of {kind})"
+    return None
 
 
 def _part(key: str, source: str | None, view: View, notification: Notification) -> str | None:
@@ -58,16 +60,6 @@ def _part(key: str, source: str | None, view: View, notification: Notification) 
         return _words(source, view, notification)
     except Exception as error:  # a template may fail in any way that a person can think of
         raise TemplateError(f"{key}: {_explained(error)}") from None
-
-
-def _first_problem(source: str) -> str | None:
-    if problem := _failure(lambda: _compiled(source)):
-        return problem
-    for kind, sample in SAMPLES.items():
-        view = view_of(sample, _SOME_LINK)
-        if problem := _failure(partial(_words, source, view, sample)):
-            return f"{problem} (tried with a sample of {kind})"
-    return None
 
 
 def _failure(attempt: Callable[[], object]) -> str | None:

@@ -61,7 +61,8 @@ class Sandbox(SandboxedEnvironment):
 
     def __init__(self) -> None:
         # Nothing is computed ahead of its time: what a template costs is paid when it is rendered.
-        super().__init__(undefined=Missing, optimized=False, finalize=_printed)
+        layout = {"trim_blocks": True, "lstrip_blocks": True}  # a line that holds only {% … %} leaves none behind
+        super().__init__(undefined=Missing, optimized=False, finalize=_printed, **layout)
         self.filters = {name: _charging(FILTERS[name]) for name in _FROM_JINJA}
         self.filters |= {"counted": counted, "join": filters.join, "replace": filters.replace, "time": filters.time}
         self.globals = {"range": _range}

@@ -6,7 +6,6 @@ This module is loaded with the settings; Jinja2 is not, before there is a templa
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from notifyd.errors import NotifydError
 
@@ -21,10 +20,3 @@ class Template:
 
 class TemplateError(NotifydError):
     """A template that could not be rendered, and why."""
-
-
-class TemplateProblem(NamedTuple):
-    """What is wrong with one of a template's two texts: `title` or `body`."""
-
-    key: str
-    text: str

@@ -6,6 +6,7 @@ read (document, locate) → find plugins → check each section (model, sources,
 
 from typing import Any
 
+from notifyd.settings.bodies import Body, BodyError, BodyReader, Fault
 from notifyd.settings.columns import Column, Columns
 from notifyd.settings.cron import Cron
 from notifyd.settings.durations import Duration, format_duration, parse_duration
@@ -24,16 +25,20 @@ from notifyd.settings.model import (
 )
 from notifyd.settings.problems import Problem, SettingsError
 from notifyd.settings.reference import default_config_text
-from notifyd.settings.urls import sqlite_path, sqlite_url
+from notifyd.settings.urls import scheme_of, sqlite_path, sqlite_url
 
 __all__ = [
     "ActionRule",
+    "Body",
+    "BodyError",
+    "BodyReader",
     "Column",
     "Columns",
     "ConsecutiveFailures",
     "Cron",
     "DaemonSettings",
     "Duration",
+    "Fault",
     "Group",
     "HttpSettings",
     "NotificationSettings",
@@ -50,6 +55,7 @@ __all__ = [
     "json_schema",
     "load",
     "parse_duration",
+    "scheme_of",
     "sqlite_path",
     "sqlite_url",
 ]

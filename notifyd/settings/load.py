@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from notifyd.plugin_host import Registry, discover
+from notifyd.settings.bodies import SharedOptions, shared_options
 from notifyd.settings.document import Document, read_document
 from notifyd.settings.locate import KeyPath
 from notifyd.settings.model import (
@@ -35,8 +36,8 @@ SECTIONS = ("daemon", "http", "sources", "rules", "channels", "notifications", "
 class Settings:
     """A whole settings file, typed, with the plugins that it was checked against.
 
-    Paths and urls are absolute. `not_checked` tells of secrets that could not be fetched here, but will
-    be inside of the unit.
+    Paths and urls are absolute. `shared` are the options under [channels.*], which `notifications` have in
+    them already. `not_checked` tells of secrets that could not be fetched here, but will be inside of the unit.
     """
 
     path: Path
@@ -47,6 +48,7 @@ class Settings:
     rules: RulesSettings
     notifications: tuple[NotificationSettings, ...]
     security: SecuritySettings
+    shared: SharedOptions = field(default_factory=SharedOptions)
     not_checked: tuple[Problem, ...] = ()
 
 
@@ -64,7 +66,8 @@ def load(
     """
     folder = path.absolute().parent
     document = read_document(path)
-    report = Report(document, SecretResolver(environ, folder, outside_unit=outside_unit) if secrets else None)
+    resolver = SecretResolver(environ, folder, outside_unit=outside_unit) if secrets else None
+    report = Report(document, resolver)
     _check_sections(report)
     plugins_dir = _plugins_dir(report, folder)
     registry = discover(plugins_dir)
@@ -88,6 +91,7 @@ def load(
         rules=rules,
         notifications=notifications,
         security=security,
+        shared=shared_options(document.data.get("channels", {}), registry, resolver),
         not_checked=() if not outside_unit or environ.get("CREDENTIALS_DIRECTORY") else _not_checked(document),
     )
 

@@ -5,16 +5,21 @@ Every model can be built from TOML as well as from code: `SourceSettings(poll=ti
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
-from notifyd.api import EventType, Options
+from notifyd.api import EventType, FilePath, Options, Secret
+from notifyd.api.files import show
+from notifyd.api.options import sends
 from notifyd.core.rules import Advice, Pattern, Rules
+from notifyd.render import Template
 from notifyd.settings.columns import Columns, Statuses
 from notifyd.settings.cron import Poll
 from notifyd.settings.durations import Duration, at_least, at_most
@@ -24,13 +29,16 @@ from notifyd.settings.values import (
     Listen,
     Name,
     Network,
+    PublicUrl,
     Regex,
     SourceUrl,
     Start,
     StateUrl,
     Table,
+    TemplateText,
     Text,
     Timezone,
+    socket_path,
     split_address,
 )
 
@@ -51,14 +59,46 @@ class DaemonSettings(Table):
 
 
 class HttpSettings(Table):
-    """The HTTP server: health now, and the API."""
+    """The HTTP server: health and the API."""
 
-    listen: Listen = Field("127.0.0.1:8321", description='Where it listens, as "host:port"; "" is off.')
+    listen: Listen = Field(
+        "127.0.0.1:8321", description='Where it listens: "host:port", or "unix:/path" for a socket; "" is off.'
+    )
+    tls_cert: FilePath | None = Field(
+        None, description="A PEM file of the certificate to serve HTTPS with, and its chain. Default: plain HTTP."
+    )
+    tls_key: FilePath | None = Field(
+        None, description="A PEM file of the key of tls_cert. Default: tls_cert holds it too."
+    )
+    public_url: PublicUrl | None = Field(
+        None, description="Where people reach it, such as https://notifyd.example.com: what they are sent links to it."
+    )
 
     @property
     def address(self) -> tuple[str, int] | None:
-        """Host and port; None where it is off."""
+        """Host and port; None where it is off, or a socket."""
         return split_address(self.listen)
+
+    @property
+    def socket(self) -> Path | None:
+        """The path of the Unix socket that it listens on, if it does."""
+        return socket_path(self.listen)
+
+    def tls(self) -> ssl.SSLContext | None:
+        """What it serves HTTPS with; ValueError says why the files cannot be used."""
+        if self.tls_cert is None:
+            return None
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        show(context, self.tls_cert, self.tls_key)
+        return context
+
+    @model_validator(mode="after")
+    def _certificate_and_key(self, info: ValidationInfo) -> Self:
+        if self.tls_key and not self.tls_cert:
+            raise ValueError("tls_key has no use without tls_cert")
+        if sends(info):
+            self.tls()
+        return self
 
 
 class SourceSettings(Table):
@@ -70,7 +110,7 @@ class SourceSettings(Table):
         description="Its identity in the state database. Default: its name. Keep it when you rename the source.",
     )
     enabled: bool = Field(True, description="false: not read.")
-    url: SourceUrl = Field(description="The database, opened read-only: sqlite:/// and the file's path.")
+    url: SourceUrl = Field(description="The database, opened read-only: sqlite:///FILE, postgresql://… or mysql://…")
     preset: Text | None = Field(None, description="A known system; any key here overrides it.")
     table: Text | None = Field(None, description="The table or view to read.")
     query: Text | None = Field(None, description="Instead of a table: a SELECT whose columns are mapped.")
@@ -90,9 +130,27 @@ class SourceSettings(Table):
     run_ends_after: Annotated[Duration, AfterValidator(at_least("1ms"))] = Field(
         timedelta(minutes=10), description="A run of records without a failure has succeeded after this much quiet."
     )
+    stuck_after: Duration = Field(
+        timedelta(hours=6), description='A run that stays running for this long is told as stuck; "0s" is never.'
+    )
+    unreachable_after: Annotated[Duration, AfterValidator(at_least("1ms"))] = Field(
+        timedelta(minutes=5), description="After this long without a successful read, people are told."
+    )
     poll: Poll = Field(timedelta(seconds=1), description="How often it is read: an interval, or a cron expression.")
     start: Start = Field("now", description='Where the first start begins: "now", "beginning", or how far back.')
     timezone: Timezone = Field(ZoneInfo("UTC"), description="The zone of times without one, and of a cron `poll`.")
+    cursor: Literal["auto", "key", "timestamp"] = Field(
+        "auto",
+        description='What says which rows are new: the key, or the time when a row was changed. "auto": the key '
+        "where it is a whole number, else SQLite's rowid, else the time.",
+    )
+    overlap: Annotated[Duration, AfterValidator(at_least("1s"))] = Field(
+        timedelta(minutes=1), description="By time: how late a row may become visible, as far as its own time goes."
+    )
+    gap_horizon: Annotated[Duration, AfterValidator(at_least("1s"))] = Field(
+        timedelta(minutes=10),
+        description="By key: how long skipped keys are waited for where the database does not show who is writing.",
+    )
 
 
 def _remind_every(duration: timedelta) -> timedelta:
@@ -185,6 +243,13 @@ class Group(Table):
     )
 
 
+class TemplateTable(Table):
+    """What is said in the place of notifyd's own words, as Jinja2 templates."""
+
+    title: TemplateText | None = Field(None, description="The subject or headline, one line.")
+    body: TemplateText | None = Field(None, description="The text.")
+
+
 class NotificationTable(Table):
     """One notification config. `config` and `filters` belong to plugins, and are checked by them."""
 
@@ -194,6 +259,7 @@ class NotificationTable(Table):
     config: dict[str, Any] = Field(default_factory=dict, description="The channel's options.")
     filters: dict[str, Any] = Field(default_factory=dict, description="Which events it is told; none: all.")
     group: Group = Field(default_factory=Group, description="What is told together.")
+    template: TemplateTable = Field(default_factory=TemplateTable, description="Words of your own.")
     system: bool = Field(
         False, description="true: it is told when notifyd itself is in trouble. If no config is, all are."
     )
@@ -202,17 +268,35 @@ class NotificationTable(Table):
     )
 
 
+SHORTEST_KEY = 32
+"""Characters of a key to encrypt with: as many as `openssl rand -hex 16` prints."""
+
+
+def _long_enough(key: Secret) -> Secret:
+    if key.resolved and len(key.reveal()) < SHORTEST_KEY:
+        raise ValueError(f"is too short: at least {SHORTEST_KEY} characters; make one with: openssl rand -hex 32")
+    return key
+
+
 class SecuritySettings(Table):
     """What is allowed."""
 
     allow_private_targets: tuple[Network, ...] = Field(
         (), description="Networks where configs made through the API may send besides public addresses."
     )
+    key: Annotated[Secret, AfterValidator(_long_enough)] | None = Field(
+        None,
+        description="Encrypts the secrets of configs made through the API: at least 32 random characters. "
+        "Default: a key in a file beside the state database, made when it is needed.",
+    )
 
 
 @dataclass(frozen=True)
 class NotificationSettings:
-    """One notification config, its options and filters validated by the plugins that own them."""
+    """One notification config, its options and filters validated by the plugins that own them.
+
+    `shown` is its table as people may see it: with all keys, and a mask in the place of each secret.
+    """
 
     name: str
     notification_type: str
@@ -220,6 +304,9 @@ class NotificationSettings:
     enabled: bool = True
     filters: Mapping[str, Any] = field(default_factory=dict)
     group: Group = field(default_factory=Group)
+    template: Template = field(default_factory=Template)
     system: bool = False
     timeout: timedelta = timedelta(seconds=30)
     where: str = ""  # "file:line" of its table
+    id: str = ""  # of one made through the API; the identity of one in the file is its name
+    shown: Mapping[str, Any] = field(default_factory=dict)

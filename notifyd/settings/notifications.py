@@ -7,8 +7,10 @@ from typing import Any, Literal
 
 from notifyd.api import Options
 from notifyd.plugin_host import Registered, Registry
+from notifyd.render import Template
 from notifyd.settings.kinds import secrets_within
 from notifyd.settings.locate import KeyPath
+from notifyd.settings.masks import masked
 from notifyd.settings.model import NotificationSettings, NotificationTable
 from notifyd.settings.report import Report
 from notifyd.settings.wording import did_you_mean
@@ -21,7 +23,7 @@ def read_notifications(report: Report, registry: Registry) -> tuple[Notification
     report.check(list[dict[str, Any]], report.document.data.get("notifications", []), _NOTIFICATIONS)
     report.check_unique(_NOTIFICATIONS, "name")
     tables = report.document.tables(_NOTIFICATIONS)
-    configs = [_read(report, registry, path, table) for path, table in tables]
+    configs = [read_notification(report, registry, path, table) for path, table in tables]
     return tuple(config for config in configs if config is not None)
 
 
@@ -38,7 +40,10 @@ def check_channels(report: Report, registry: Registry) -> None:
             _check_options(report, channel, shared, _below(path), partial=True)
 
 
-def _read(report: Report, registry: Registry, path: KeyPath, table: dict[str, Any]) -> NotificationSettings | None:
+def read_notification(
+    report: Report, registry: Registry, path: KeyPath, table: dict[str, Any]
+) -> NotificationSettings | None:
+    """One notification config, if it is right."""
     checked: NotificationTable | None = report.check(NotificationTable, table, path)
     options = _options(report, registry, path, table)
     filters = _filters(report, registry, path, table)
@@ -53,7 +58,9 @@ def _read(report: Report, registry: Registry, path: KeyPath, table: dict[str, An
         options=options,
         filters=filters,
         group=checked.group,
+        template=Template(checked.template.title, checked.template.body),
         where=report.document.where(path),
+        shown={**checked.model_dump(mode="json"), "config": masked(type(options), table.get("config", {}))},
     )
 
 

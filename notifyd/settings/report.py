@@ -16,7 +16,7 @@ from notifyd.settings.kinds import Location, follow, keys_at
 from notifyd.settings.locate import KeyPath
 from notifyd.settings.problems import Problem, SettingsError
 from notifyd.settings.secrets import SecretResolver
-from notifyd.settings.wording import explain
+from notifyd.settings.wording import explain, printable
 
 T = TypeVar("T")
 MASK = repr(Secret(None))
@@ -36,8 +36,8 @@ class Report:
         self._texts: dict[KeyPath, dict[str, None]] = {}
 
     def add(self, path: KeyPath, text: str) -> None:
-        """Note a problem; the same one twice is one."""
-        self._texts.setdefault(path, {})[text] = None
+        """Note a problem; the same one twice is one. What it quotes cannot break out of its line."""
+        self._texts.setdefault(path, {})[printable(text)] = None
 
     def raise_if_any(self) -> None:
         """Raise SettingsError with all that was noted."""

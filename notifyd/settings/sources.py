@@ -10,7 +10,7 @@ from notifyd.settings.locate import KeyPath
 from notifyd.settings.model import SourceSettings
 from notifyd.settings.presets import merge, preset_names, read_preset
 from notifyd.settings.report import Report
-from notifyd.settings.urls import sqlite_path, sqlite_url
+from notifyd.settings.urls import scheme_of, sqlite_path, sqlite_url
 from notifyd.settings.wording import did_you_mean
 
 _SOURCES = ("sources",)
@@ -74,7 +74,7 @@ def _check_ids(report: Report) -> None:
 
 
 def _absolute(source: SourceSettings, folder: Path) -> SourceSettings:
-    if not source.url.resolved:
+    if not source.url.resolved or scheme_of(source.url.reveal()) != "sqlite":
         return source
     url = sqlite_url(folder / sqlite_path(source.url.reveal()))
     return source.model_copy(update={"url": Secret(url)})

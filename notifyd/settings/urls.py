@@ -1,19 +1,31 @@
-"""Database URLs. In this version a database is an SQLite file: `sqlite:///` and then its path."""
+"""Database URLs: `sqlite:///` and a file's path, or the server, user and database of PostgreSQL and MySQL."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 _SQLITE = "sqlite:///"
-_LATER = ("postgresql", "postgres", "mysql", "mariadb")
+_SCHEMES = {
+    "sqlite": "sqlite",
+    "postgresql": "postgresql",
+    "postgres": "postgresql",
+    "mysql": "mysql",
+    "mariadb": "mysql",
+}
 _USAGE = "expected sqlite:/// and the file's path, such as sqlite:////var/lib/shop/shop.db"
+_SERVER_USAGE = "expected {scheme}://USER:PASSWORD@HOST/DATABASE"
+
+
+def scheme_of(url: str) -> str:
+    """The kind of database: "sqlite", "postgresql" or "mysql"; empty for another."""
+    return _SCHEMES.get(url.partition(":")[0].lower(), "")
 
 
 def check_url(url: str) -> str:
-    """The url, if this version can open it. Raises ValueError with one line that quotes nothing of it."""
-    scheme, separator, _ = url.partition(":")
-    if separator and scheme.partition("+")[0].lower() in _LATER:
-        raise ValueError(f"{scheme} is not built yet in this version; only sqlite is")
+    """The url, if it names an SQLite file. Raises ValueError with one line that quotes nothing of it."""
+    if scheme_of(url) in ("postgresql", "mysql"):
+        raise ValueError("the state is kept in SQLite in this version; " + _USAGE)
     if not url.startswith(_SQLITE) or url == _SQLITE:
         raise ValueError(_USAGE)
     path = url.removeprefix(_SQLITE)
@@ -22,6 +34,27 @@ def check_url(url: str) -> str:
     if "?" in path or "\0" in path:
         raise ValueError(f"a path has no ? and no control characters; {_USAGE}")
     return url
+
+
+def check_source_url(url: str) -> str:
+    """The url, if a sync log can be read there. Raises ValueError with one line that quotes nothing of it."""
+    scheme = scheme_of(url)
+    if scheme in ("postgresql", "mysql"):
+        _check_server(url, _SERVER_USAGE.format(scheme=scheme))
+        return url
+    if scheme == "sqlite":
+        return check_url(url)
+    raise ValueError(f"{_USAGE}; or postgresql:// or mysql://, then USER:PASSWORD@HOST/DATABASE")
+
+
+def _check_server(url: str, usage: str) -> None:
+    try:
+        parts = urlsplit(url)
+        whole = bool(parts.path.strip("/")) and parts.port != 0
+    except ValueError:
+        whole = False
+    if not whole or not url.isprintable() or " " in url:
+        raise ValueError(f"{usage}; special characters in the password are written as %XX")
 
 
 def sqlite_path(url: str) -> Path:

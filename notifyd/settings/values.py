@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 import warnings
 from datetime import timedelta
@@ -24,8 +25,9 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from notifyd.api import Secret
+from notifyd.render import check_template
 from notifyd.settings.durations import DURATION_SCHEMA, as_duration, format_duration
-from notifyd.settings.urls import check_url
+from notifyd.settings.urls import check_source_url, check_url
 from notifyd.settings.wording import did_you_mean
 
 
@@ -146,6 +148,27 @@ def _http_url(text: str) -> str:
 
 HttpUrl = Annotated[str, AfterValidator(_http_url), WithJsonSchema({"type": "string", "pattern": "^https?://"})]
 
+
+def _public_url(text: str) -> str:
+    if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", text):
+        raise ValueError("expected the address of a server, such as https://notifyd.example.com")
+    return text.rstrip("/")
+
+
+PublicUrl = Annotated[str, AfterValidator(_public_url), WithJsonSchema({"type": "string", "pattern": "^https?://"})]
+
+
+def _template_text(source: str) -> str:
+    if problem := check_template(source):
+        raise ValueError(problem)
+    return source
+
+
+TemplateText = Annotated[str, StringConstraints(min_length=1), AfterValidator(_template_text)]
+"""A title or a body that works with every kind of event."""
+
+_UNIX = "unix:"
+_LONGEST_SOCKET_PATH = 107  # sun_path of unix(7), and its NUL
 _ADDRESS = re.compile(r"(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<host>[A-Za-z0-9._-]+)):(?P<port>[0-9]{1,5})")
 
 
@@ -157,10 +180,27 @@ def split_address(text: str) -> tuple[str, int] | None:
     return match["v6"] or match["host"], int(match["port"])
 
 
+def socket_path(text: str) -> Path | None:
+    """The path of "unix:/path"; None where it is an address."""
+    return Path(text.removeprefix(_UNIX)) if text.startswith(_UNIX) else None
+
+
 def _listen(text: str) -> str:
-    if text and split_address(text) is None:
-        raise ValueError('expected "host:port", such as "127.0.0.1:8321" or "[::1]:8321", or "" for off')
+    path = socket_path(text)
+    if path is not None:
+        _check_socket(path)
+    elif text and split_address(text) is None:
+        raise ValueError(
+            'expected "host:port", such as "127.0.0.1:8321" or "[::1]:8321", "unix:/path" for a socket, or "" for off'
+        )
     return text
+
+
+def _check_socket(path: Path) -> None:
+    if not path.is_absolute() or "\0" in str(path):
+        raise ValueError('the path of a socket must be absolute, such as "unix:/run/notifyd/api.sock"')
+    if len(os.fsencode(path)) > _LONGEST_SOCKET_PATH:
+        raise ValueError(f"the path of a socket may have {_LONGEST_SOCKET_PATH} bytes at most")
 
 
 Listen = Annotated[str, AfterValidator(_listen)]
@@ -191,7 +231,7 @@ StateUrl = Annotated[str, AfterValidator(check_url)]
 
 def _source_url(secret: Secret) -> Secret:
     if secret.resolved:
-        check_url(secret.reveal())
+        check_source_url(secret.reveal())
     return secret
 
 

@@ -68,6 +68,11 @@ def did_you_mean(word: str, known: Iterable[str], likeness: float = 0.6) -> str:
     return f'; did you mean "{by_folded[close[0]]}"?' if close else ""
 
 
+def printable(text: str) -> str:
+    """The text with an escape for each character that cannot be seen, or that ends a line."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
 def type_name(value: object) -> str:
     """What a TOML value is, in words."""
     return next((name for types, name in _NAMES if isinstance(value, types)), "nothing")

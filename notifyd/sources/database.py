@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 Row = tuple[Any, ...]
@@ -15,20 +16,44 @@ class Rows(Protocol):
     """The rows of one query, as a DB-API cursor gives them."""
 
     @property
-    def description(self) -> Sequence[Sequence[Any]]:
-        """One sequence per column, its name first."""
+    def description(self) -> Sequence[Sequence[Any]] | None:
+        """One sequence per column, its name first; None where there are no rows to come."""
         ...
 
     def __iter__(self) -> Iterator[Row]: ...
+
+
+class Kind(enum.Enum):
+    """What a column compares with: a number or text (ANY: either, each equal to its own kind only)."""
+
+    ANY = enum.auto()
+    NUMBER = enum.auto()
+    TEXT = enum.auto()
+    UUID = enum.auto()
+    TIME = enum.auto()  # without a zone
+    INSTANT = enum.auto()
+    OTHER = enum.auto()  # compared as text
+
+
+@dataclass(frozen=True, slots=True)
+class Writers:
+    """The transactions that may still bring rows with keys that were given already, by names of their own.
+
+    `exact` is true where no other transaction can bring one: each that took a key is seen until it ends.
+    """
+
+    names: frozenset[str]
+    exact: bool
 
 
 @dataclass(frozen=True)
 class Relation:
     """What is read: a table, a view or a query, as it stands behind FROM under the name `t`.
 
-    `name` is for people. `columns` maps the lower-case name of each column to its SQL. `rowid` is the
-    SQL of a number that the database itself gives each row, growing. `serials` are the columns whose
-    values are whole numbers, never NULL, unique, and indexed.
+    `name` is for people. `columns` maps the lower-case name of each column to its SQL, and `kinds` to what
+    it holds. `rowid` is the SQL of a number that the database itself gives each row, growing. `serials` are
+    the columns whose values are whole numbers, never NULL, unique, and indexed. `writers` asks who is writing
+    now; None where rows become visible in the order of their keys, as one writer excludes all others.
     """
 
     name: str
@@ -36,6 +61,8 @@ class Relation:
     columns: Mapping[str, str]
     rowid: str | None
     serials: frozenset[str]
+    kinds: Mapping[str, Kind] = field(default_factory=dict)
+    writers: Callable[[], Writers] | None = None
 
 
 class Database(Protocol):
@@ -44,8 +71,9 @@ class Database(Protocol):
     def read(self, sql: str, parameters: Parameters, consume: Callable[[Rows], T]) -> T:
         """Run a query with `:name` parameters and give its rows to `consume`; what that returns.
 
-        No lock and no transaction outlives the call. `consume` may be called a second time, with
-        all rows from the first on, where a text was not valid UTF-8; it is replaced then, never fatal.
+        No lock and no transaction outlives the call, and each sees what is committed by then. `consume`
+        may be called a second time, with all rows from the first on, where a text was not valid UTF-8;
+        it is replaced then, never fatal.
         """
         ...
 
@@ -59,6 +87,10 @@ class Database(Protocol):
 
     def text(self, expression: str, limit: int | None = None) -> str:
         """SQL for the expression as text, at most `limit` characters of it; NULL stays NULL."""
+        ...
+
+    def time(self, expression: str, kind: Kind) -> str:
+        """SQL for a time as the mapping reads it: what is an instant says so."""
         ...
 
     def replaced(self) -> bool:

@@ -20,7 +20,7 @@ from notifyd.model import Record
 from notifyd.settings import Column, SourceSettings
 from notifyd.settings.wording import did_you_mean
 from notifyd.sources import documents
-from notifyd.sources.database import Database, Relation
+from notifyd.sources.database import Database, Kind, Relation
 from notifyd.sources.errors import SourceError
 
 TEXT_LIMIT: Final = 500
@@ -69,6 +69,7 @@ class Selection:
         self.details = tuple(settings.columns.details)
         self.inside: list[Inside] = []
         self._check(settings)
+        self.changed = self._changed(settings)
         wanted = [*FIELDS, *(f"details.{name}" for name in self.details)]
         self._first_document = 1 + len(wanted)
         values = [self._value(index, name) for index, name in enumerate(wanted, start=1)]
@@ -90,6 +91,17 @@ class Selection:
         column = self.columns.get(field)
         return self.expression(column.column) if column and column.json is None else None
 
+    def kind(self, field: str) -> Kind:
+        """What the column of a mapped field holds."""
+        return self._relation.kinds.get(self.columns[field].column.lower(), Kind.ANY)
+
+    def _changed(self, settings: SourceSettings) -> tuple[str, Kind] | None:
+        """The SQL of the time when a row was last changed, else written, and its kind; None where it is no column."""
+        column = settings.columns.updated_at or settings.columns.occurred_at
+        if column is None or column.json is not None:
+            return None
+        return self.expression(column.column), self._relation.kinds.get(column.column.lower(), Kind.ANY)
+
     def _value(self, index: int, name: str) -> str:
         column = self.columns.get(name)
         if column is None:
@@ -99,6 +111,8 @@ class Selection:
             self.inside.append(self._inside(index, column, None if raw else _CUT.get(name, TEXT_LIMIT)))
             return "NULL"
         expression = self.expression(column.column)
+        if name in TIMES:
+            return self._database.time(expression, self.kind(name))
         return expression if raw else self._database.text(expression, _CUT.get(name))
 
     def _inside(self, index: int, column: Column, limit: int | None) -> Inside:

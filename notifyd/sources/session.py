@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
 from notifyd.model import Record
-from notifyd.settings import SourceSettings, sqlite_path
+from notifyd.settings import SourceSettings, scheme_of, sqlite_path
 from notifyd.sources.batch import SetAside, Start
 from notifyd.sources.database import Database, Row
 from notifyd.sources.error_query import ErrorQuery
 from notifyd.sources.errors import SourceError
 from notifyd.sources.mapping import unmapped
+from notifyd.sources.place import WAITING, Place
 from notifyd.sources.sqlite import SqliteDatabase
-from notifyd.sources.strategies import Place, Strategy, choose
+from notifyd.sources.strategies import Strategy, choose
 from notifyd.sources.sync_log import SCANNED, SyncLog
 
 _FOUND = 50
@@ -34,16 +35,23 @@ class Session:
 
     def started(self, place: Place, now: datetime) -> Start:
         """A start at this place, with the rows up to it that are open now."""
-        records = [] if place.at is None else self.log.open_rows(self.strategy.order, place.at, now)
-        return Start(place.cursor, records)
+        return Start(place.cursor, self.strategy.open_rows(self.log, place, now))
 
-    def check(self, place: Place) -> None:
-        """Refuse a place that says nothing about the order in which this log is read now."""
+    def begins(self, place: Place) -> bool:
+        """Whether nothing was read yet: the log came later, or was empty when its strategy was chosen.
+
+        A place that says nothing about the order in which this log is read now is refused.
+        """
+        if place.strategy == WAITING:
+            return True
         if place.strategy != self.strategy.name:
+            if place.untouched:
+                return True
             raise SourceError(
                 f"it was read by {place.strategy} so far, and now would be by {self.strategy.name}: restore its table, "
-                'query and columns.key, or give the source a new id = "…" to begin anew'
+                'query, cursor and columns.key, or give the source a new id = "…" to begin anew'
             )
+        return False
 
     def complete(self, record: Mapped) -> Mapped:
         """A failure with the text that the error query finds for it; anything else as it is."""
@@ -79,7 +87,7 @@ def connect(settings: SourceSettings, busy_timeout: float) -> Session:
     database = _database(settings, busy_timeout)
     try:
         log = SyncLog(settings, database)
-        strategy = choose(log, settings.columns.key.column)
+        strategy = choose(log, settings)
     except SourceError:
         database.close()
         raise
@@ -91,7 +99,36 @@ def connect(settings: SourceSettings, busy_timeout: float) -> Session:
 def _database(settings: SourceSettings, busy_timeout: float) -> Database:
     if not settings.url.resolved:
         raise SourceError("its url is a secret that this command does not resolve")
-    return SqliteDatabase(sqlite_path(settings.url.reveal()), busy_timeout)
+    url = settings.url.reveal()
+    match scheme_of(url):
+        case "sqlite":
+            return SqliteDatabase(sqlite_path(url), busy_timeout)
+        case "postgresql":
+            return _postgres()(url)
+        case "mysql":
+            return _mysql()(url)
+    raise SourceError("its url names no database that notifyd can read")
+
+
+def _postgres() -> Callable[[str], Database]:
+    """Imported only where it is used: it takes time and memory, and comes with an extra."""
+    try:
+        from notifyd.sources.postgres import PostgresDatabase
+    except ImportError as error:
+        raise _missing("PostgreSQL", "psycopg", "postgres", error) from error
+    return PostgresDatabase
+
+
+def _mysql() -> Callable[[str], Database]:
+    try:
+        from notifyd.sources.mysql import MysqlDatabase
+    except ImportError as error:
+        raise _missing("MySQL and MariaDB", "PyMySQL", "mysql", error) from error
+    return MysqlDatabase
+
+
+def _missing(system: str, driver: str, extra: str, error: ImportError) -> SourceError:
+    return SourceError(f'{system} need {driver}, which is not here ({error}): pip install "notifyd[{extra}]"')
 
 
 def _run_id(record: Record | SetAside) -> str | None:

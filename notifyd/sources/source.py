@@ -14,10 +14,10 @@ from notifyd.settings import SourceSettings
 from notifyd.sources.batch import Batch, Cursor, SetAside, Start
 from notifyd.sources.documents import shown
 from notifyd.sources.errors import SourceError
+from notifyd.sources.place import place_of, waiting
 from notifyd.sources.selection import TEXT_LIMIT
 from notifyd.sources.session import Session, connect
 from notifyd.sources.sqlite import BUSY_TIMEOUT
-from notifyd.sources.strategies import WAITING, place_of, waiting
 from notifyd.sources.sync_log import SCANNED
 
 BATCH = 5_000
@@ -67,10 +67,9 @@ class Source:
         """
         with self._session() as session:
             place = place_of(cursor)
-            if place.strategy == WAITING:
+            if session.begins(place):
                 start = session.started(session.strategy.since(session.log, place.newest, now), now)
                 return Batch(start.records, [], start.cursor, at_end=False, rows=len(start.records))
-            session.check(place)
             batch = session.strategy.read(session.log, place, now, self._bounded(limit))
             if session.errors is None:
                 return batch
@@ -117,7 +116,7 @@ class Source:
             rows = session.log.newest(session.strategy.order, 1, where, parameters)
             if not rows:
                 return None
-            return place.strategy == session.strategy.name and place.at is not None and bool(rows[0][0] <= place.at)
+            return place.strategy == session.strategy.name and session.strategy.passed(session.log, place, rows[0])
 
     def close(self) -> None:
         """Close the connection; the next call opens it again."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from notifyd.settings.wording import did_you_mean
-from notifyd.sources.database import Parameters, Relation, Row, Rows
+from notifyd.sources.database import Kind, Parameters, Relation, Row, Rows
 from notifyd.sources.errors import SourceError
 
 BUSY_TIMEOUT = 5.0
@@ -73,20 +73,26 @@ class SqliteDatabase:
         rowid = self._rowid(found, columns) if kind == "table" else columns.get("rowid")
         if rowid is not None:
             columns.setdefault("rowid", rowid)
-        return Relation(f'{kind} "{found}"', f"{_quote(found)} AS t", columns, rowid, self._serials(found, about))
+        kinds = {str(name).lower(): _kind(str(declared).upper()) for name, declared, *_ in about}
+        return Relation(
+            f'{kind} "{found}"', f"{_quote(found)} AS t", columns, rowid, self._serials(found, about), kinds
+        )
 
     def query(self, sql: str) -> Relation:
         source = f"({sql.strip().rstrip(';')}\n) AS t"
         try:
-            names = self.read(f"SELECT * FROM {source} LIMIT 0", {}, lambda rows: [one[0] for one in rows.description])
+            about = self.read(f"SELECT * FROM {source} LIMIT 0", {}, lambda rows: list(rows.description or ()))
         except SourceError as error:
             raise SourceError(f"query: {error}", absent=error.absent, busy=error.busy) from error
-        columns = {name.lower(): f"t.{_quote(name)}" for name in names}
+        columns = {name.lower(): f"t.{_quote(name)}" for name, *_ in about}
         return Relation("the query", source, columns, columns.get("rowid"), frozenset())
 
     def text(self, expression: str, limit: int | None = None) -> str:
         text = f"CAST({expression} AS TEXT)"
         return text if limit is None else f"substr({text}, 1, {limit})"
+
+    def time(self, expression: str, kind: Kind) -> str:
+        return expression
 
     def replaced(self) -> bool:
         return _identity(self._path) != self._identity
@@ -165,6 +171,12 @@ def _identity(path: Path) -> tuple[int, int]:
     if about.st_size == 0:
         raise SourceError(f"{path} is an empty file, not an SQLite database yet", absent=True)
     return about.st_dev, about.st_ino
+
+
+def _kind(declared: str) -> Kind:
+    """A column of affinity TEXT turns each number that it is given, or compared with, into text; others take both."""
+    is_text = "INT" not in declared and any(word in declared for word in ("CHAR", "CLOB", "TEXT"))
+    return Kind.TEXT if is_text else Kind.ANY
 
 
 def _quote(name: str) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
 from notifyd.model import Record, Status
 from notifyd.settings import SourceSettings
-from notifyd.sources.database import Database, Parameters, Relation, Row
+from notifyd.sources.database import Database, Kind, Parameters, Relation, Row
 from notifyd.sources.errors import SourceError
 from notifyd.sources.mapping import Page, RowMapping
 from notifyd.sources.selection import Selection
@@ -53,24 +54,38 @@ class SyncLog:
         sql = f"SELECT {order} FROM {self.relation.sql} ORDER BY {order} DESC LIMIT 1"
         return self.database.read(sql, {}, lambda rows: next((row[0] for row in rows), None))
 
-    def open_rows(self, order: str, place: int, now: datetime) -> list[Record]:
-        """The newest rows up to a place that are running or retrying, oldest first. Looks through the whole log."""
+    def open_rows(self, order: str, place: int | None, now: datetime) -> list[Record]:
+        """The newest rows that are running or retrying, up to a place if it is given; oldest first.
+
+        Looks through the whole log.
+        """
         if not self._open_statuses:
             return []
         where, parameters, limit = self._open_condition()
-        rows = self.newest(order, limit, f"{order} <= :place{where}", {"place": place, **parameters})
+        if place is not None:
+            where, parameters = (
+                " AND ".join(filter(None, (f"{order} <= :place", where))),
+                {"place": place, **parameters},
+            )
+        rows = self.newest(order, limit, where, parameters)
         records = [self.mapping.record_or_aside(row, now) for row in reversed(rows)]
         found = [record for record in records if isinstance(record, Record) and record.status in _OPEN]
         return found[-WATCHED_AT_START:]
 
-    def having(self, field: str, values: Sequence[str]) -> tuple[str, dict[str, str | int]]:
+    def having(self, field: str, values: Sequence[str]) -> tuple[str, Parameters]:
         """The condition that a field which is a plain column has one of these values, and its parameters."""
-        parameters: dict[str, str | int] = {}
+        kind, expression = self.selection.kind(field), self.selection.plain(field)
+        if kind not in (Kind.ANY, Kind.NUMBER, Kind.TEXT, Kind.UUID):
+            expression = self.database.text(str(expression))
+        parameters: dict[str, Any] = {}
         for n, value in enumerate(values):
-            parameters[f"text{n}"] = value.encode("utf-8", "replace").decode()
-            if _is_number(value):
+            if kind not in (Kind.NUMBER, Kind.UUID):
+                parameters[f"text{n}"] = value.encode("utf-8", "replace").decode()
+            if kind in (Kind.ANY, Kind.NUMBER) and _is_number(value):
                 parameters[f"number{n}"] = int(value)
-        return f"{self.selection.plain(field)} IN ({_names(parameters)})", parameters
+            if kind is Kind.UUID and (identifier := _uuid(value)):
+                parameters[f"uuid{n}"] = identifier
+        return (f"{expression} IN ({_names(parameters)})" if parameters else "1 = 0"), parameters
 
     def statement(self, order: str, where: str, direction: str = "", also: Collection[str] = ()) -> str:
         """The SQL of a read: a row's place, the selection, and what else is asked for, `:limit` times."""
@@ -78,13 +93,13 @@ class SyncLog:
         condition = f"WHERE {where} " if where else ""
         return f"SELECT {values} FROM {self.relation.sql} {condition}ORDER BY {order} {direction} LIMIT :limit"
 
-    def _open_condition(self) -> tuple[str, dict[str, str], int]:
+    def _open_condition(self) -> tuple[str, dict[str, Any], int]:
         status = self.selection.plain("status")
         if status is None or not all(raw.isascii() for raw in self._open_statuses):
             return "", {}, SCANNED
-        parameters = {f"open{n}": raw.strip().lower() for n, raw in enumerate(self._open_statuses)}
+        parameters: dict[str, Any] = {f"open{n}": raw.strip().lower() for n, raw in enumerate(self._open_statuses)}
         expression = f"lower(trim({self.database.text(status, 100)}))"
-        return f" AND {expression} IN ({_names(parameters)})", parameters, WATCHED_AT_START
+        return f"{expression} IN ({_names(parameters)})", parameters, WATCHED_AT_START
 
 
 def _relation(settings: SourceSettings, database: Database) -> Relation:
@@ -97,6 +112,15 @@ def _relation(settings: SourceSettings, database: Database) -> Relation:
 
 def _names(parameters: Mapping[str, Any]) -> str:
     return ", ".join(f":{name}" for name in parameters)
+
+
+def _uuid(text: str) -> uuid.UUID | None:
+    """The UUID that is shown as this text."""
+    try:
+        found = uuid.UUID(text)
+    except ValueError:
+        return None
+    return found if str(found) == text else None
 
 
 def _is_number(text: str) -> bool:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, tzinfo
+from decimal import Decimal
 
 TimeReader = Callable[[object], datetime | None]
 """A raw value → an aware datetime in UTC, to the microsecond; None where it is unset or no time at all."""
@@ -58,7 +59,7 @@ def _local_to_utc(zone: tzinfo) -> Callable[[datetime, str], datetime]:
 def _read_unusual(value: object, read: TimeReader) -> datetime | None:
     """Numbers, bytes, and texts that Python's parser does not take as they are."""
     match value:
-        case int() | float():
+        case int() | float() | Decimal():
             return _from_number(value)
         case bytes():
             return read(value.decode("utf-8", "replace"))
@@ -80,12 +81,12 @@ def _from_odd_text(text: str, read: TimeReader) -> datetime | None:
     return read(plain) if plain != text else None
 
 
-def _from_number(number: float) -> datetime | None:
+def _from_number(number: float | Decimal) -> datetime | None:
     """Since the epoch; the size tells the unit, as a log of this century holds nothing near the limits."""
     if not 0 < number < 10**20:  # false for NaN too
         return None
     per_second = next((per for limit, per in _PER_SECOND if number < limit), _NANOSECONDS)
-    seconds, fraction = divmod(number, per_second)
+    seconds, fraction = divmod(float(number) if isinstance(number, Decimal) else number, per_second)
     return _if_set(_EPOCH + timedelta(seconds=seconds, microseconds=fraction * 10**6 // per_second))
 
 

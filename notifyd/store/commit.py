@@ -30,7 +30,6 @@ class Polled:
     detected: Detected
     verdicts: Mapping[tuple[str, str], Verdict] = field(default_factory=dict)
     unreadable: Sequence[tuple[str, str]] = ()  # (key, what was wrong): rows that gave no record
-    gone: Sequence[str] = ()  # keys of watched rows that are there no more
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +44,30 @@ class Committed:
 def commit(db: Database, polled: Polled, recipients: Sequence[Recipient], now: datetime) -> Committed:
     """Plan and write everything, or nothing. An event whose id is known already is not told again."""
     with db.transaction():
-        findings = _unknown(db, polled.detected.findings)
-        view = planning.view(db, findings, recipients)
-        plan = planning_core.plan(findings, recipients, polled.verdicts, view, now)
-        untold = _write_events(db, polled.source_id, findings, plan, now)
-        planning.write(db, plan, [finding.event for finding in findings], now)
+        committed = keep(db, polled.source_id, polled.detected.findings, polled.verdicts, recipients, now)
         memory.save(db, polled.source_id, polled.detected, now)
-        memory.forget_gone(db, polled.source_id, polled.gone)
         _write_set_aside(db, polled, now)
         _write_cursor(db, polled, now)
-        _write_books(db, polled, found=len(findings), untold=untold)
-    return Committed(len(findings), len(plan.deliveries), untold)
+        _write_books(db, polled)
+    return committed
+
+
+def keep(
+    db: Database,
+    source_id: str,
+    findings: Sequence[Finding],
+    verdicts: Mapping[tuple[str, str], Verdict],
+    recipients: Sequence[Recipient],
+    now: datetime,
+) -> Committed:
+    """Plan and write the findings that are new. Only inside a transaction."""
+    fresh = _unknown(db, findings)
+    view = planning.view(db, fresh, recipients)
+    plan = planning_core.plan(fresh, recipients, verdicts, view, now)
+    untold = _write_events(db, source_id, fresh, plan, now)
+    planning.write(db, plan, [finding.event for finding in fresh], now)
+    books.add(db, f"source:{source_id}", {"events": len(fresh), "untold": untold})
+    return Committed(len(fresh), len(plan.deliveries), untold)
 
 
 def _unknown(db: Database, findings: Sequence[Finding]) -> list[Finding]:
@@ -103,12 +115,8 @@ def _write_cursor(db: Database, polled: Polled, now: datetime) -> None:
     )
 
 
-def _write_books(db: Database, polled: Polled, *, found: int, untold: int) -> None:
+def _write_books(db: Database, polled: Polled) -> None:
     counts = polled.detected.counts.copy()
     counts["read"] += len(polled.unreadable)
     counts["set_aside"] += len(polled.unreadable)
-    counts["open"] -= len(polled.gone)
-    counts["ignored"] += len(polled.gone)
-    counts["events"] += found
-    counts["untold"] += untold
     books.add(db, f"source:{polled.source_id}", counts)

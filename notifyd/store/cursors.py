@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from notifyd.core.detect import Detected
-from notifyd.model import rfc3339
-from notifyd.store import books, memory
+from notifyd.core.plan import Recipient
+from notifyd.model import Finding, Verdict, rfc3339
+from notifyd.store import books, commit, memory, rows
+from notifyd.store.commit import Committed
 from notifyd.store.database import Database
 
 
@@ -41,8 +43,49 @@ def start(db: Database, source_id: str, name: str, cursor: str, detected: Detect
 
 def failed(db: Database, source_id: str, error: str, now: datetime) -> None:
     """The source could not be read; its cursor stays."""
+    moment = rfc3339(now)
     with db.transaction():
-        db.run("UPDATE cursors SET failed_at = ?, error = ? WHERE source_id = ?", [rfc3339(now), error, source_id])
+        db.run(
+            "UPDATE cursors SET failed_at = ?, error = ?, failing_since = COALESCE(failing_since, ?) WHERE source_id = ?",
+            [moment, rows.clean(error), moment, source_id],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """That a source cannot be read: since when, and the event that said so, once there is one."""
+
+    since: datetime
+    condition: str | None
+
+
+def outage(db: Database, source_id: str) -> Outage | None:
+    """The outage that goes on, if there is one."""
+    found = db.run("SELECT failing_since, condition FROM cursors WHERE source_id = ?", [source_id])
+    return Outage(rows.moment(found[0][0]), found[0][1]) if found and found[0][0] else None
+
+
+def tell_outage(
+    db: Database,
+    source_id: str,
+    finding: Finding,
+    verdicts: Mapping[tuple[str, str], Verdict],
+    recipients: Sequence[Recipient],
+    now: datetime,
+) -> Committed:
+    """Keep the event of an outage that lasts, and remember that it was told."""
+    with db.transaction():
+        db.run("UPDATE cursors SET condition = ? WHERE source_id = ?", [finding.event.id, source_id])
+        return commit.keep(db, source_id, [finding], verdicts, recipients, now)
+
+
+def end_outage(
+    db: Database, source_id: str, recovery: Finding | None, recipients: Sequence[Recipient], now: datetime
+) -> Committed | None:
+    """Forget the outage, and keep the event of its end where it was told."""
+    with db.transaction():
+        db.run("UPDATE cursors SET failing_since = NULL, condition = NULL WHERE source_id = ?", [source_id])
+        return commit.keep(db, source_id, [recovery], {}, recipients, now) if recovery else None
 
 
 def name(db: Database, names: Iterable[tuple[str, str]]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from notifyd.core.detect import Detected, Memory, RunKey, run_of, schedule_of
@@ -18,14 +18,26 @@ _STREAKS = f"SELECT {', '.join('s.' + name for name in rows.STREAK_FIELDS)} FROM
 _KEYS = "json_each(?) k CROSS JOIN"
 
 
-def load(db: Database, source_id: str, records: Iterable[Record], tick: datetime | None, origin: Origin) -> Memory:
-    """What the records touch and, where a tick follows them, what is due by then. A few indexed look-ups."""
+def load(
+    db: Database,
+    source_id: str,
+    records: Iterable[Record],
+    tick: datetime | None,
+    origin: Origin,
+    gone: Sequence[str] = (),
+) -> Memory:
+    """What the records and the keys that are gone touch and, where a tick follows, what is due by then.
+
+    A few indexed look-ups.
+    """
     schedules, runs = _touched(records, origin)
     memory = Memory(watched=watched(db, source_id))
     if schedules:
         _take(memory, _open_runs(db, source_id, schedules), _streaks(db, source_id, schedules))
     if runs:
         _take(memory, _known_runs(db, source_id, runs), [])
+    if gone:
+        _take_with_streaks(db, source_id, memory, _open_by_id(db, source_id, gone))
     if tick is not None:
         _load_due(db, source_id, memory, tick, origin)
     return memory
@@ -51,13 +63,6 @@ def save(db: Database, source_id: str, detected: Detected, now: datetime) -> Non
         "INSERT OR REPLACE INTO watched (source_id, key, status, since) VALUES (?, ?, ?, ?)",
         [(source_id, rows.name(key), status.value, rfc3339(now)) for key, status in detected.watch.items()],
     )
-
-
-def forget_gone(db: Database, source_id: str, keys: Iterable[str]) -> None:
-    """Forget watched rows that were deleted from the log while they ran. Only inside a transaction."""
-    gone = [(source_id, rows.name(key)) for key in keys]
-    db.write_many("DELETE FROM watched WHERE source_id = ? AND key = ?", gone)
-    db.write_many("DELETE FROM runs WHERE source_id = ? AND run_id = ? AND state = 'open'", gone)
 
 
 def _touched(records: Iterable[Record], origin: Origin) -> tuple[set[str], set[RunKey]]:
@@ -92,14 +97,33 @@ def _streaks(db: Database, source_id: str, schedules: set[str]) -> list[Streak]:
     return [rows.streak_of(row) for row in db.run(sql, [json.dumps(list(schedules)), source_id])]
 
 
+def _open_by_id(db: Database, source_id: str, run_ids: Sequence[str]) -> list[Run]:
+    sql = f"{_RUNS} {_KEYS} runs r ON r.run_id = k.value WHERE r.source_id = ? AND r.state = 'open'"
+    return [rows.run_of(row) for row in db.run(sql, [json.dumps([*map(rows.name, run_ids)]), source_id])]
+
+
 def _load_due(db: Database, source_id: str, memory: Memory, now: datetime, origin: Origin) -> None:
-    """The runs that have been quiet long enough to end, the streaks of their schedules, and the reminders due."""
-    quiet = rfc3339(now - origin.run_ends_after)
-    sql = f"{_RUNS} runs r WHERE r.source_id = ? AND r.state = 'open' AND r.last_read_at <= ?"
-    ended = [rows.run_of(row) for row in db.run(sql, [source_id, quiet])] if origin.rows == "records" else []
+    """The runs whose time has come, the streaks of their schedules, and the reminders due."""
     sql = f"{_STREAKS} streaks s WHERE s.source_id = ? AND s.failed_since_told = 1 AND s.remind_at <= ?"
-    _take(memory, ended, [rows.streak_of(row) for row in db.run(sql, [source_id, rfc3339(now)])])
-    if missing := {run.schedule for run in ended} - memory.streaks.keys():
+    _take(memory, [], [rows.streak_of(row) for row in db.run(sql, [source_id, rfc3339(now)])])
+    _take_with_streaks(db, source_id, memory, _runs_due(db, source_id, now, origin))
+
+
+def _runs_due(db: Database, source_id: str, now: datetime, origin: Origin) -> list[Run]:
+    """Of records, the runs that have been quiet long enough to end; of whole runs, those that run too long."""
+    if origin.rows == "records":
+        due, moment = "r.last_read_at <= ?", now - origin.run_ends_after
+    elif origin.stuck_after is not None:
+        due, moment = "r.start_at <= ? AND r.stuck IS NULL", now - origin.stuck_after
+    else:
+        return []
+    sql = f"{_RUNS} runs r WHERE r.source_id = ? AND r.state = 'open' AND {due}"
+    return [rows.run_of(row) for row in db.run(sql, [source_id, rfc3339(moment)])]
+
+
+def _take_with_streaks(db: Database, source_id: str, memory: Memory, runs: list[Run]) -> None:
+    _take(memory, runs, [])
+    if missing := {run.schedule for run in runs} - memory.streaks.keys():
         _take(memory, [], _streaks(db, source_id, set(map(rows.name, missing))))
 
 

@@ -38,6 +38,8 @@ class Cursor(Table):
     at_end = BooleanField(default=False)
     failed_at = TextField(null=True)
     error = TextField(null=True)
+    failing_since = TextField(null=True)  # the first failure of an outage that goes on
+    condition = TextField(null=True)  # the source_unreachable event, while it is open
 
     class Meta:
         table_name = "cursors"
@@ -59,6 +61,7 @@ class RunRow(Table):
     failures = IntegerField()
     told = TextField()
     occurrence = IntegerField()
+    stuck = TextField(null=True)
 
     class Meta:
         table_name = "runs"
@@ -67,6 +70,7 @@ class RunRow(Table):
             (("source_id", "state", "last_read_at"), False),
             (("source_id", "state", "schedule"), False),
             (("run_id",), False),
+            (("last_read_at",), False),
         )
 
 
@@ -231,10 +235,10 @@ class ConfigRow(Table):
     """A notification config. Deleting one keeps its row, and with it its history and its books."""
 
     id = TextField(primary_key=True)
-    name = TextField(unique=True)
+    name = TextField()
     notification_type = TextField()
     enabled = BooleanField()
-    config = TextField()  # without secrets for provisioned ones: the file has them
+    config = TextField()  # a secret reads as a mask
     filters = TextField()
     grouping = TextField(column_name="group")
     system = BooleanField()
@@ -242,9 +246,20 @@ class ConfigRow(Table):
     created_at = TextField()
     updated_at = TextField()
     deleted_at = TextField(null=True)
+    others = TextField(constraints=[SQL("DEFAULT '{}'")])  # what else the config says, as JSON
+    sealed = TextField(null=True)  # `config` with its secrets, encrypted; the file has those of provisioned ones
+    version = IntegerField(constraints=[SQL("DEFAULT 1")])  # grows with every change
 
     class Meta:
         table_name = "notification_configs"
+
+
+ConfigRow.add_index(
+    SQL(
+        'CREATE UNIQUE INDEX IF NOT EXISTS "notification_configs_called" ON "notification_configs" ("name")'
+        ' WHERE "deleted_at" IS NULL'
+    )
+)
 
 
 class AttemptRow(Table):
@@ -273,7 +288,20 @@ class AttemptRow(Table):
 
     class Meta:
         table_name = "notification_history"
-        indexes = ((("config_id", "id"), False), (("started_at",), False))
+        indexes = (
+            (("started_at",), False),
+            (("config_id", "started_at"), False),
+            (("connector_id", "started_at"), False),
+            (("severity", "started_at"), False),
+        )
+
+
+AttemptRow.add_index(
+    SQL(
+        'CREATE INDEX IF NOT EXISTS "notification_history_failed" ON "notification_history" ("started_at")'
+        ' WHERE "success" = 0'
+    )
+)
 
 
 class Count(Table):
@@ -286,6 +314,44 @@ class Count(Table):
     class Meta:
         table_name = "counts"
         primary_key = CompositeKey("scope", "what")
+
+
+class TokenRow(Table):
+    """A bearer token of the API, as a hash."""
+
+    id = TextField(primary_key=True)
+    name = TextField()
+    hash = TextField(unique=True)
+    permissions = TextField()
+    created_at = TextField()
+    expires_at = TextField(null=True)
+    last_used_at = TextField(null=True)  # give or take a minute
+    revoked_at = TextField(null=True)
+
+    class Meta:
+        table_name = "api_tokens"
+
+
+TokenRow.add_index(
+    SQL('CREATE UNIQUE INDEX IF NOT EXISTS "api_tokens_called" ON "api_tokens" ("name") WHERE "revoked_at" IS NULL')
+)
+
+
+class TrailRow(Table):
+    """What a person did through the API or to its tokens: who, when, and what it changed, without secrets."""
+
+    id = AutoField()
+    at = TextField()
+    actor = TextField()
+    actor_id = TextField(null=True)
+    action = TextField()
+    object_id = TextField(null=True)
+    object_name = TextField(null=True)
+    changes = TextField()
+
+    class Meta:
+        table_name = "audit"
+        indexes = ((("object_id", "id"), False),)
 
 
 TABLES: tuple[type[Table], ...] = (
@@ -301,4 +367,6 @@ TABLES: tuple[type[Table], ...] = (
     ConfigRow,
     AttemptRow,
     Count,
+    TokenRow,
+    TrailRow,
 )

@@ -237,7 +237,8 @@ def _config_id(db: Database, name: str | None) -> str | None:
     """The id of the config with this name; where the state DB knows none, the one that it would have."""
     if name is None:
         return None
-    found = db.run("SELECT id FROM notification_configs WHERE name = ?", [name])
+    sql = "SELECT id FROM notification_configs WHERE name = ? ORDER BY deleted_at IS NOT NULL, deleted_at DESC"
+    found = db.run(sql, [name])  # one that was deleted keeps its name
     return str(found[0][0]) if found else config_id(name)
 
 

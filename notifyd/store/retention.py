@@ -55,7 +55,7 @@ def _prune_events(db: Database, cutoff: str) -> int:
     old = db.run(
         "SELECT e.id, e.source_id FROM events e WHERE e.found_at < ? AND NOT EXISTS (SELECT 1 FROM verdicts v"
         " WHERE v.event_id = e.id AND v.decided IN ('planned', 'held'))"
-        " AND NOT EXISTS (SELECT 1 FROM streaks s WHERE s.announced = e.condition)"
+        " AND (e.condition IS NULL OR e.condition NOT IN (SELECT announced FROM streaks WHERE announced IS NOT NULL))"
         f" ORDER BY e.found_at LIMIT {BATCH}",
         [cutoff],
     )

@@ -45,7 +45,7 @@ INSERT_DELIVERY = (
 )
 RUN_FIELDS = (
     "source_id", "schedule", "run_id", "start_at", "start_key", "end_at", "end_key", "last_read_at", "state", "neutral",
-    "failures", "told", "occurrence",
+    "failures", "told", "occurrence", "stuck",
 )  # fmt: skip
 INSERT_RUN = f"INSERT OR REPLACE INTO runs ({', '.join(RUN_FIELDS)}) VALUES ({', '.join('?' * len(RUN_FIELDS))})"
 STREAK_FIELDS = (
@@ -105,7 +105,7 @@ def run_row(source_id: str, run: Run) -> Row:
         source_id, name(run.schedule), name(run.run_id), rfc3339(run.start.at), name(run.start.key),
         rfc3339(run.end.at),
         name(run.end.key), rfc3339(run.last_read_at), run.state.value, run.neutral, run.failures,
-        ",".join(run.told), run.occurrence,
+        ",".join(run.told), run.occurrence, run.stuck,
     )  # fmt: skip
 
 
@@ -115,7 +115,7 @@ def run_of(row: Sequence[Any]) -> Run:
         schedule=named(row[1]), run_id=named(row[2]), start=Position(moment(row[3]), named(row[4])),
         end=Position(moment(row[5]), named(row[6])), last_read_at=moment(row[7]), state=RunState(row[8]),
         neutral=bool(row[9]), failures=row[10],
-        told=tuple(row[11].split(",")) if row[11] else (), occurrence=row[12],
+        told=tuple(row[11].split(",")) if row[11] else (), occurrence=row[12], stuck=row[13],
     )  # fmt: skip
 
 

@@ -61,13 +61,12 @@ class Connections:
         return refused
 
     def _take_idle(self) -> Session | None:
-        """The one that was used last, if there is one that still lives."""
-        while self._idle:
-            session, timer = self._idle.popitem()
-            timer.cancel()
-            if session.alive:
-                return session
-        return None
+        """The one that was used last, if there is one; whether it still lives, its next message shows."""
+        if not self._idle:
+            return None
+        session, timer = self._idle.popitem()
+        timer.cancel()
+        return session
 
     def _keep(self, session: Session) -> None:
         self._idle[session] = asyncio.get_running_loop().call_later(self._idle_seconds, self._expire, session)

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from notifyd.api import CaFile, Options, Secret
+from notifyd.api import TARGET, CaFile, Options, Secret
 from notifyd_plugins.email.addresses import Mailbox, ascii_domain
 
 MOST_RECIPIENTS = 100
@@ -31,8 +31,8 @@ def _host(text: str) -> str:
 class EmailOptions(Options):
     """Which server takes the mail, from whom it comes, and to whom it goes."""
 
-    smtp_host: Annotated[str, AfterValidator(_host)] = Field(description="The mail server.")
-    smtp_port: int | None = Field(
+    smtp_host: Annotated[str, AfterValidator(_host), TARGET] = Field(description="The mail server.")
+    smtp_port: Annotated[int | None, TARGET] = Field(
         None,
         ge=1,
         le=65535,
@@ -43,7 +43,7 @@ class EmailOptions(Options):
     from_address: Mailbox = Field(description="The sender: notifyd@example.com, or Sync Monitor <notifyd@example.com>.")
     to_addresses: list[Mailbox] = Field(min_length=1, description="The recipients. They share one message.")
     cc_addresses: list[Mailbox] = Field([], description="Who gets a copy, as everyone can see.")
-    tls: Literal["starttls", "implicit", "none"] = Field(
+    tls: Annotated[Literal["starttls", "implicit", "none"], TARGET] = Field(
         "starttls",
         description='"starttls": encrypted or not sent; "implicit": TLS from the first byte; '
         '"none": nothing is encrypted, the password included.',

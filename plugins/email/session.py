@@ -51,11 +51,6 @@ class Session:
             raise
         return session
 
-    @property
-    def alive(self) -> bool:
-        """Whether nobody has hung up, as far as it is known here."""
-        return self._client.is_connected
-
     async def hand_over(self, letter: Letter) -> Mapping[str, SMTPResponse]:
         """The recipients that were refused, with what the server said; it raises where all of them were.
 
@@ -92,7 +87,7 @@ class Session:
         try:
             await self._client.ehlo()
         except aiosmtplib.SMTPHeloError:
-            if not self.alive:
+            if not self._client.is_connected:
                 raise
             await self._client.helo()  # a server from before 1995
 

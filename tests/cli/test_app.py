@@ -96,11 +96,12 @@ def test_a_state_db_that_is_none(site: Site, notifyd: Notifyd, command: list[str
     assert answer.stderr.count("\n") == 1
 
 
-def test_a_database_system_that_is_not_built_yet(site: Site, notifyd: Notifyd) -> None:
+def test_a_state_db_of_another_kind(site: Site, notifyd: Notifyd) -> None:
     site.write(sources=[], notifications=[], daemon={"state": "postgresql://localhost/notifyd"})
     answer = notifyd("status")
-    assert answer.exit_code != 0
-    assert "not built yet" in answer.stderr
+    assert answer.exit_code == 2
+    assert answer.stderr.startswith(f"{site.file}:")
+    assert "daemon.state: " in answer.stderr
     assert answer.stderr.count("\n") == 1
 
 

@@ -20,13 +20,7 @@ from notifyd.store.database import Database, StoreError
 from tests.loops.conftest import Clock, Running, Said
 from tests.sinks.http import HANG, HttpSink, Request
 from tests.sinks.log import JobLog
-from tests.system.site import Site, until, webhook
-
-
-def free_port() -> int:
-    """A port that nothing listens on."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as server:
-        return int(server.getsockname()[1])
+from tests.system.site import Site, free_port, until, webhook
 
 
 @asynccontextmanager

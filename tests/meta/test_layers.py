@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 FORBIDDEN_IMPORTS = [
     pytest.param("layers", "notifyd/model.py", "import notifyd.settings", id="upwards"),
-    pytest.param("layers", "notifyd/render/__init__.py", "import notifyd.outbound", id="sideways"),
+    pytest.param("layers", "notifyd/observe/__init__.py", "import notifyd.outbound", id="sideways"),
     pytest.param("plugins", "plugins/slack.py", "from notifyd.model import Event", id="plugins"),
     pytest.param("pure", "notifyd/core/__init__.py", "import time", id="pure"),
     pytest.param("peewee", "notifyd/web/__init__.py", "import peewee", id="peewee"),

@@ -20,7 +20,7 @@ from notifyd.api import Answer, HttpOptions, Reject, Retry
 from notifyd.outbound import HttpClient
 from notifyd.outbound.transport import CONNECTIONS
 from tests.outbound.places import closed_port, never_accepting, server_side
-from tests.sinks.http import DRIP, HANG, RESET, RESET_IN_BODY, HttpSink, Request
+from tests.sinks.http import DRIP, HALF_CLOSE, HANG, RESET, RESET_IN_BODY, HttpSink, Request
 
 NOW = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)
 SECRETS = ("hook-5ecret", "t0ken", "us3r", "passw0rd")  # of path, query and userinfo
@@ -193,6 +193,7 @@ BROKEN = {
     "resets": (RESET, "connection reset"),
     "resets in its answer": (RESET_IN_BODY, "connection reset"),
     "closes": (b"", "it closed the connection without an answer"),
+    "closes half": (HALF_CLOSE, "it closed the connection without an answer"),
     "closes in its answer": (
         b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc",
         "it closed the connection in the middle of its answer",

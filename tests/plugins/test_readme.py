@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import inspect
 import re
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from standardwebhooks import WebhookVerificationError
 
 import notifyd.api
 from notifyd.api import Channel, FilterContext, Hold, Pass, Reject, Retry, Severity
 from notifyd.api.hooks import notifyd_channels, notifyd_filters
 from notifyd.core.retry import DELAYS
-from notifyd.outbound import HttpClient
+from notifyd.outbound import Dialer, Guard, HttpClient
 from notifyd.plugin_host import Registry, discover
 from notifyd.settings import load
 from tests.sinks.context import NOW, TestContext, a_notification, an_event
@@ -25,6 +27,7 @@ from tests.sinks.http import HttpSink
 
 README = (Path(__file__).parents[2] / "plugins" / "README.md").read_text()
 PYTHON = re.findall(r"```python\n# /etc/notifyd/plugins/(\w+\.py)\n(.*?)```", README, re.DOTALL)
+RECEIVER = re.findall(r"```python\n# at the receiver.*?\n(.*?)```", README, re.DOTALL)
 TOML = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
 
 
@@ -57,9 +60,10 @@ def names_in_table(heading: str) -> list[str]:
 
 
 def test_every_block_of_code_is_executed_by_a_test_here():
-    assert [name for name, _ in PYTHON] == ["ntfy.py", "logbook.py", "night.py"]
+    assert [name for name, _ in PYTHON] == ["ntfy.py", "logbook.py", "graphite.py", "night.py"]
+    assert len(RECEIVER) == 1
     assert len(TOML) == 2
-    assert README.count("```") == 2 * (len(PYTHON) + len(TOML) + 1), "and one of commands"
+    assert README.count("```") == 2 * (len(PYTHON) + len(RECEIVER) + len(TOML) + 1), "and one of commands"
 
 
 # The examples
@@ -101,6 +105,39 @@ async def test_the_channel_without_http_writes_and_says_what_is_wrong(registry: 
         await channel(registry, "logbook", path=tmp_path / "nowhere" / "log").send(notification, ctx)
     with pytest.raises(Retry, match="Is a directory"):
         await channel(registry, "logbook", path=tmp_path).send(notification, ctx)
+
+
+async def test_the_channel_over_tcp_sends_its_line(registry: Registry):
+    got: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        got.put_nowait(await reader.readline())
+        writer.close()
+
+    async with await asyncio.start_server(take, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        notification = a_notification()
+        graphite = channel(registry, "graphite", host="localhost", port=port)
+        await graphite.send(notification, TestContext(notification))
+        assert await asyncio.wait_for(got.get(), 5) == b"notifyd.sync_error 1 1795554000\n"
+    with pytest.raises(Retry, match=rf"^localhost:{port}: connection refused$"):
+        await graphite.send(notification, TestContext(notification))
+    with pytest.raises(Reject, match="not public"):
+        await graphite.send(notification, TestContext(notification, dialer=Dialer(Guard())))
+
+
+async def test_the_receiver_of_a_webhook_knows_who_sent_it():
+    receiver: dict[str, Any] = {}
+    exec(RECEIVER[0], receiver)
+    secret = re.findall(r"whsec_[\w+/=]+", RECEIVER[0])
+    notification = a_notification()
+    async with HttpSink() as sink, contextlib.aclosing(HttpClient(timeout=5)) as http:
+        config = channel(discover(None), "webhook", url=sink.url, signing_secrets=secret)
+        await config.send(notification, TestContext(notification, http=http, now=datetime.now(UTC)))
+        (request,) = sink.requests
+    assert receiver["received"](request.headers, request.body) == notification.id
+    with pytest.raises(WebhookVerificationError):
+        receiver["received"](request.headers, b"{}")
 
 
 def test_the_filter_holds_until_the_morning(registry: Registry):

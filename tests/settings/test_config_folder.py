@@ -32,6 +32,7 @@ from notifyd.settings.model import (
     PatternRule,
     SecuritySettings,
     SourceSettings,
+    TemplateTable,
 )
 from tests.settings.folders import Folder
 
@@ -50,6 +51,7 @@ MODELS = [
     ActionRule,
     NotificationTable,
     Group,
+    TemplateTable,
     SecuritySettings,
 ]
 
@@ -71,7 +73,7 @@ def site(folder: Folder) -> Folder:
     for text in [uncommented(), *SNIPPETS, *(path.read_text(encoding="utf-8") for path in EXAMPLES)]:
         folder.environ |= dict.fromkeys(re.findall(r'env = "(\w+)"', text), "https://example.com")
         for name in re.findall(r'credential = "(\w+)"', text):
-            (folder.path / name).write_text("s3cret")
+            (folder.path / name).write_text("s3cret" * 6)
     folder.environ["NIGHTLY_DB"] = "sqlite:////srv/nightly.db"
     (folder.path / "ticketing_signing").write_text("whsec_" + "c2VjcmV0" * 4)
     (folder.path / "credentials").mkdir()
@@ -84,6 +86,9 @@ def write_certificates(tls: Path) -> None:
     tls.mkdir()
     authority = trustme.CA()
     authority.cert_pem.write_to_path(tls / "ca.pem")
+    server = authority.issue_cert("notifyd.example.com")
+    server.cert_chain_pems[0].write_to_path(tls / "server.pem")
+    server.private_key_pem.write_to_path(tls / "server.key")
     client = authority.issue_cert("client@example.com")
     client.cert_chain_pems[0].write_to_path(tls / "client.pem")
     client.private_key_pem.write_to_path(tls / "client.key")
@@ -153,6 +158,7 @@ def tables(model: type[BaseModel]) -> list[dict[str, Any]]:
         ActionRule: file["rules"]["actions"],
         NotificationTable: notifications,
         Group: [config["group"] for config in notifications if "group" in config],
+        TemplateTable: [config["template"] for config in notifications if "template" in config],
         SecuritySettings: [file["security"]],
     }[model]
 

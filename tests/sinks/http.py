@@ -8,7 +8,7 @@
         assert third.json() == {...}
 
 A reply is a status, `(status, headers, body)`, raw bytes (written as they are, then the connection is
-closed), HANG, RESET, RESET_IN_BODY or DRIP; or a callable, also an async one, from Request to a reply.
+closed), HANG, RESET, RESET_IN_BODY, HALF_CLOSE or DRIP; or a callable, also an async one, from Request to a reply.
 """
 
 from __future__ import annotations
@@ -33,10 +33,11 @@ class Behaviour(enum.Enum):
     HANG = "read the request and never say a word"
     RESET = "reset the connection instead of an answer"
     RESET_IN_BODY = "promise 1,000 bytes, send ten and reset"
+    HALF_CLOSE = "say that nothing more will be sent, and go on reading"
     DRIP = "send a header line every 50 ms, for ever"
 
 
-HANG, RESET, RESET_IN_BODY, DRIP = Behaviour
+HANG, RESET, RESET_IN_BODY, HALF_CLOSE, DRIP = Behaviour
 
 
 class Request(NamedTuple):
@@ -179,6 +180,9 @@ def _answer(status: int, headers: Mapping[str, str], body: bytes) -> bytes:
 async def _misbehave(reply: Behaviour, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     if reply is HANG:
         await reader.read()  # until the other side gives up
+    elif reply is HALF_CLOSE:
+        writer.write_eof()
+        await reader.read()
     elif reply is DRIP:
         writer.write(b"HTTP/1.1 200 OK\r\n")
         while not reader.at_eof():

@@ -6,7 +6,7 @@ import fcntl
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -30,23 +30,25 @@ def refused(url: str, *, create: bool = True) -> str:
 
 def test_the_migrations_make_what_the_models_say(db: Database) -> None:
     with db.peewee.bind_ctx(TABLES):
-        assert not diff_models(db.peewee, TABLES)
+        found = diff_models(db.peewee, TABLES)
+    # It does not know the partial indexes, as the models declare them in SQL: the next test does.
+    assert not found._replace(drop_indexes=[index for index in found.drop_indexes if index.columns])
 
 
-def test_that_holds_for_types_nulls_keys_and_indexes_too(db: Database, tmp_path: Path) -> None:
+def test_that_holds_for_types_nulls_keys_and_partial_indexes_too(db: Database, tmp_path: Path) -> None:
     """As SQLite itself wrote them down; the order in which they were made is of no matter."""
     fresh = Database(tmp_path / "models.db")
     with fresh.peewee.bind_ctx(TABLES):
         fresh.peewee.create_tables(TABLES)
     try:
-        assert written_down(db) - {"schema_migration"} == written_down(fresh)
+        assert written_down(db) == written_down(fresh)
     finally:
         fresh.close()
 
 
 def written_down(db: Database) -> set[str]:
-    sql = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND tbl_name NOT IN ('schema_migration', 'sqlite_sequence')"
-    return {row[0] for row in db.run(sql)}
+    sql = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND tbl_name NOT IN (?, ?)"
+    return {row[0] for row in db.run(sql, ["schema_migration", "sqlite_sequence"])}
 
 
 def test_opening_it_again_changes_nothing(db: Database, url: str) -> None:
@@ -159,7 +161,7 @@ def test_a_transaction_waits_for_another_writer(db: Database) -> None:
 
 
 def test_a_transaction_that_fails_leaves_nothing(db: Database) -> None:
-    with pytest.raises(ZeroDivisionError), db.transaction():
+    with suppress(ZeroDivisionError), db.transaction():
         db.run("INSERT INTO counts (scope, what, value) VALUES ('a', 'b', 1)")
         _ = 1 / 0
     assert db.run("SELECT * FROM counts") == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -100,6 +101,12 @@ def webhook(name: str, url: str, *, window: str = "0s", **keys: Any) -> dict[str
         "group": {"window": window},
         **keys,
     }
+
+
+def free_port() -> int:
+    """A port that nothing listens on."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        return int(server.getsockname()[1])
 
 
 async def until(true: Callable[[], Any], timeout: float = 10, what: str = "") -> None:

@@ -18,6 +18,8 @@ class Cursor(Table):
     at_end = BooleanField(default=False)
     failed_at = TextField(null=True)
     error = TextField(null=True)
+    failing_since = TextField(null=True)
+    condition = TextField(null=True)
 
     class Meta:
         table_name = "cursors"
@@ -37,6 +39,7 @@ class RunRow(Table):
     failures = IntegerField()
     told = TextField()
     occurrence = IntegerField()
+    stuck = TextField(null=True)
 
     class Meta:
         table_name = "runs"
@@ -45,6 +48,7 @@ class RunRow(Table):
             (("source_id", "state", "last_read_at"), False),
             (("source_id", "state", "schedule"), False),
             (("run_id",), False),
+            (("last_read_at",), False),
         )
 
 

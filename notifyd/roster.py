@@ -1,0 +1,122 @@
+"""Who is told, live: the gate of each enabled config for the pollers, and its lane for the sender.
+
+Configs come and go while deliveries are in flight. What a poller or the sender has begun with a config it ends
+with it; the lane of a config that went closes once its last attempt has ended. Everything here happens on the
+loop's thread, but for reading `gates`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import overload
+
+import structlog
+
+from notifyd.filtering import Gate, gate_of, recipient_of
+from notifyd.lane import Lane, lane_of
+from notifyd.outbound import Guard
+from notifyd.settings import NotificationSettings, Settings
+
+OPENING = 10.0
+"""Seconds that a channel has to open before it is used as it is."""
+
+Drained = Callable[[str], Awaitable[None]]
+"""Waits until every attempt of a config, by its id, that has begun by now has ended."""
+
+log = structlog.get_logger("notifyd.roster")
+
+
+class Gates(Sequence[Gate]):
+    """The gates as they are now. Whoever iterates goes on with those that there were when it began."""
+
+    def __init__(self) -> None:
+        self._by_id: dict[str, Gate] = {}
+        self._now: tuple[Gate, ...] = ()
+
+    def put(self, gate: Gate) -> None:
+        """Add a config's gate, or replace it."""
+        self._by_id[gate.recipient.id] = gate
+        self._now = tuple(self._by_id.values())
+
+    def remove(self, identity: str) -> None:
+        """Take one out, if it is there."""
+        self._by_id.pop(identity, None)
+        self._now = tuple(self._by_id.values())
+
+    def __iter__(self) -> Iterator[Gate]:
+        return iter(self._now)
+
+    def __len__(self) -> int:
+        return len(self._now)
+
+    @overload
+    def __getitem__(self, index: int) -> Gate: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Gate]: ...
+    def __getitem__(self, index: int | slice) -> Gate | Sequence[Gate]:
+        return self._now[index]
+
+
+class Roster:
+    """The gates and lanes by config id."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.gates = Gates()
+        self.lanes: dict[str, Lane] = {}
+        self._settings = settings
+        self._guard = Guard(settings.security.allow_private_targets)
+        self._leaving: set[asyncio.Task[None]] = set()
+
+    async def put(self, notification: NotificationSettings, drained: Drained | None = None) -> None:
+        """Tell this config from now on, in the place of what there was of it. NotifydError where it cannot be made."""
+        gate = gate_of(notification, self._settings.registry)
+        await self.put_lane(notification, drained)
+        self.gates.put(gate)
+
+    async def put_lane(self, notification: NotificationSettings, drained: Drained | None = None) -> None:
+        """Only send for it what is in the outbox; no event is planned for it."""
+        guard = self._guard if notification.id else None
+        lane = lane_of(notification, self._settings.registry, guard, self._settings.http.public_url)
+        await _open(lane)
+        before = self.lanes.get(lane.recipient.id)
+        self.lanes[lane.recipient.id] = lane
+        if before and drained:
+            self._retire(before, drained)
+
+    def remove(self, identity: str, drained: Drained) -> asyncio.Task[None] | None:
+        """Tell this config no more. The task ends once its last attempt has, and its lane is closed."""
+        self.gates.remove(identity)
+        lane = self.lanes.pop(identity, None)
+        return self._retire(lane, drained) if lane else None
+
+    async def close(self) -> None:
+        """Close every lane; nothing is in flight any more."""
+        for lane in self.lanes.values():
+            await lane.close()
+        if self._leaving:
+            await asyncio.wait(self._leaving)
+
+    def _retire(self, lane: Lane, drained: Drained) -> asyncio.Task[None]:
+        leaving = asyncio.create_task(_close(lane, drained), name=f"close {lane.recipient.name}")
+        self._leaving.add(leaving)
+        leaving.add_done_callback(self._leaving.discard)
+        return leaving
+
+
+def identity_of(notification: NotificationSettings) -> str:
+    """The id of a config."""
+    return recipient_of(notification).id
+
+
+async def _open(lane: Lane) -> None:
+    try:
+        async with asyncio.timeout(OPENING):
+            await lane.open()
+    except TimeoutError:
+        log.error("the channel takes too long to open", config=lane.recipient.name, seconds=OPENING)
+
+
+async def _close(lane: Lane, drained: Drained) -> None:
+    await drained(lane.recipient.id)
+    await lane.close()

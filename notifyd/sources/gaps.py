@@ -1,0 +1,112 @@
+"""The gap list: keys that were skipped, and may still appear.
+
+A database gives keys before it commits rows: a reader can see key 2, and key 1 appear later, when a slower
+transaction ends; the keys of one that was rolled back never appear. So every key that was skipped is kept, as
+ranges, together with the transactions that might still bring it. When all of those are gone, one more look
+in a new snapshot decides: a row that is not there then never comes, and the gap is closed.
+
+Where the writers cannot be named with certainty (see `Writers.exact`), a gap stays open for a horizon as well.
+What counts is the time that was spent watching, not what a clock says: no jump of it closes a gap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any, Final
+
+from notifyd.sources.database import Writers
+
+Range = tuple[int, int]
+"""The first and the last key of a run of keys, both of them missing."""
+
+MOST_RANGES: Final = 5_000
+"""The most ranges that a cursor remembers; more, and the oldest are given up."""
+
+LONGEST_STEP: Final = 60.0
+"""The most seconds that count as watched between two reads: longer, and nobody was watching, or a clock jumped."""
+
+_RARELY: Final = 30.0  # seconds between two looks at an old gap
+_EVER_MORE_RARELY: Final = 0.1  # of a gap's age
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """The keys that one read skipped. `age` and `looked` are seconds of watching: now, and at the last look."""
+
+    ranges: tuple[Range, ...]
+    writers: frozenset[str]
+    age: float = 0.0
+    looked: float | None = None
+
+    def older(self, seconds: float) -> Gap:
+        """The gap after so much more watching."""
+        return replace(self, age=self.age + seconds)
+
+    def settles(self, writers: Writers, horizon: timedelta) -> bool:
+        """Whether nobody is left who could still bring a row, so that one more look decides."""
+        return not self.writers & writers.names and (writers.exact or self.age >= horizon.total_seconds())
+
+    def due(self, writers: Writers, horizon: timedelta) -> bool:
+        """Whether a look may find something: a writer ended, or, where writers say little, time went by."""
+        if self.looked is None or not self.writers <= writers.names or self.settles(writers, horizon):
+            return True
+        return not writers.exact and self.age - self.looked >= min(self.age * _EVER_MORE_RARELY, _RARELY)
+
+    def after(self, found: Iterable[int], writers: Writers) -> Gap:
+        """The gap without the keys that were found, and without the writers that are gone."""
+        ranges = tuple(without(self.ranges, sorted(found)))
+        return replace(self, ranges=ranges, writers=self.writers & writers.names, looked=self.age)
+
+    def as_json(self) -> list[Any]:
+        """The gap in a cursor."""
+        return [list(self.ranges), sorted(self.writers), round(self.age, 3), self.looked]
+
+
+def gap_of(kept: Sequence[Any]) -> Gap:
+    """The gap that a cursor keeps. Raises ValueError or TypeError where it is none."""
+    ranges, writers, age, looked = kept
+    return Gap(
+        tuple((int(first), int(last)) for first, last in ranges),
+        frozenset(map(str, writers)),
+        float(age),
+        None if looked is None else float(looked),
+    )
+
+
+def holes(at: int, numbers: Sequence[int]) -> list[Range]:
+    """The keys behind `at` that are missing before and between these, which grow."""
+    found = []
+    for number in numbers:
+        if number > at + 1:
+            found.append((at + 1, number - 1))
+        at = number
+    return found
+
+
+def without(ranges: Iterable[Range], numbers: Sequence[int]) -> list[Range]:
+    """The ranges without these numbers; both grow."""
+    left, taken = [], iter(numbers)
+    number = next(taken, None)
+    for first, last in ranges:
+        while number is not None and number <= last:
+            if number > first:
+                left.append((first, number - 1))
+            first = max(first, number + 1)
+            number = next(taken, None)
+        if first <= last:
+            left.append((first, last))
+    return left
+
+
+def bounded(gaps: Sequence[Gap]) -> tuple[tuple[Gap, ...], int]:
+    """The newest gaps that a cursor has room for, and how many ranges were given up."""
+    room, kept = MOST_RANGES, list[Gap]()
+    for gap in reversed(gaps):
+        ranges = gap.ranges[-room:] if room else ()
+        room -= len(ranges)
+        if ranges:
+            kept.append(replace(gap, ranges=ranges))
+    given_up = sum(len(gap.ranges) for gap in gaps) - sum(len(gap.ranges) for gap in kept)
+    return tuple(reversed(kept)), given_up

@@ -1,0 +1,390 @@
+"""The strategies `key` and `rowid`: rows in the order of a number that grows.
+
+key     by the key, where that is a whole number that the log gives in growing order. Keys that were
+        skipped are kept in a gap list (see `gaps`) until their rows appear, or never can
+rowid   by the number that the database itself gives each row (SQLite), or that a query selects as `rowid`.
+        It is no identity, so the keys of the last few rows are an anchor, checked at each read
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Any, ClassVar, Final
+
+from notifyd.model import Record
+from notifyd.sources.batch import Batch, SetAside
+from notifyd.sources.database import Row, Writers
+from notifyd.sources.errors import SourceError
+from notifyd.sources.gaps import LONGEST_STEP, Gap, Range, bounded, holes
+from notifyd.sources.mapping import Page, moment_of
+from notifyd.sources.place import Anchor, Begin, Place
+from notifyd.sources.sync_log import SyncLog
+
+_FIRST = -(2**63)
+_LAST = 2**63 - 1
+_STRIDE = 1_000
+_RANGES_AT_ONCE = 100
+_ANCHORED = 8
+
+MEND: Final = (
+    'map a whole number that grows, map a time and set cursor = "timestamp", or let the query or view select the '
+    "table's rowid too (SELECT rowid, …)"
+)
+
+
+class Keyset:
+    """Rows in the order of a number that only grows: `WHERE number > :at ORDER BY number LIMIT …`.
+
+    A log whose last number lies before the cursor was emptied, restored, or lost its newest rows. An
+    empty one is read from its beginning; another from the rows that are dated after what was read, or,
+    where rows have no dates, from its end. Either way a new epoch begins, as its numbers come again.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, order: str, column: str) -> None:
+        self.order = order
+        self._column = column
+
+    def begin(self, log: SyncLog, begin: Begin, now: datetime) -> Place:
+        if begin == "beginning":
+            return Place(self.name)
+        if begin == "now":
+            return self._at_end(log, now)
+        if not log.selection.dated:
+            raise SourceError('start is a time, but no time is mapped: map columns.occurred_at, or use start = "now"')
+        return self.since(log, now - begin, now)
+
+    def since(self, log: SyncLog, moment: datetime | None, now: datetime) -> Place:
+        if moment is None or not log.selection.dated:
+            return Place(self.name)
+        last, first, at = self._last(log), None, _LAST
+        while rows := log.newest(self.order, _STRIDE, f"{self.order} <= :at", {"at": at}):
+            moments = [_moment(log, row, now) for row in rows]
+            within = [row[0] for row, dated in zip(rows, moments, strict=True) if dated and dated >= moment]
+            if within:
+                first = within[-1]
+            elif any(moments):
+                return Place(self.name, last if first is None else first - 1)
+            at = rows[-1][0] - 1
+        return Place(self.name, None if first is None else first - 1)
+
+    def open_rows(self, log: SyncLog, place: Place, now: datetime) -> list[Record]:
+        return [] if place.at is None else log.open_rows(self.order, place.at, now)
+
+    def passed(self, log: SyncLog, place: Place, row: Row) -> bool:
+        return place.at is not None and bool(row[0] <= place.at)
+
+    def _page(self, log: SyncLog, place: Place, limit: int, now: datetime) -> Page:
+        at = _FIRST if place.at is None else place.at
+        return log.page(self.order, f"{self.order} > :at", {"at": at}, limit, now)
+
+    def _reached(self, place: Place, page: Page, now: datetime) -> Place:
+        if page.rows == 0:
+            return place
+        return replace(place, at=self._whole(page.place), newest=_newest(page, now) or place.newest, fallen=None)
+
+    def _at_end(self, log: SyncLog, now: datetime) -> Place:
+        return Place(self.name, self._last(log), newest=now)
+
+    def _restarted(self, log: SyncLog, place: Place, now: datetime) -> Batch | None:
+        """What to do where the log ends before what was read of it; None where it does not."""
+        last = self._last(log)
+        if place.at is None or (last is not None and last >= place.at):
+            return None
+        anew = self._anew(log, last, place, now)
+        note = f"the log now ends before what was read of it: {self._column} {place.at}; {_reading_from(anew)}"
+        return Batch([], [], anew.cursor, at_end=last == anew.at, rows=0, epoch=anew.epoch, notes=(note,))
+
+    def _anew(self, log: SyncLog, last: int | None, place: Place, now: datetime) -> Place:
+        if last is None or (log.selection.dated and place.newest):
+            anew = self.since(log, place.newest, now)
+        else:
+            anew = Place(self.name, last)
+        return replace(anew, epoch=place.epoch + 1, newest=place.newest)
+
+    def _last(self, log: SyncLog) -> int | None:
+        last = log.last_place(self.order)
+        return None if last is None else self._whole(last)
+
+    def _whole(self, number: Any) -> int:
+        if not isinstance(number, int):
+            held = "text" if isinstance(number, str) else "other values"
+            raise SourceError(f"{self._column} orders the log, but it holds {held} besides whole numbers: {MEND}")
+        return number
+
+
+class ByKey(Keyset):
+    """By the key itself, with a gap list where keys are given before rows are committed."""
+
+    name = "key"
+
+    def __init__(self, order: str, column: str, horizon: timedelta) -> None:
+        super().__init__(order, column)
+        self._horizon = horizon
+
+    def read(self, log: SyncLog, place: Place, now: datetime, limit: int) -> Batch:
+        page = self._page(log, place, limit, now)
+        if page.rows == 0:
+            place, restarted = self._checked(log, place, now)
+            if restarted:
+                return restarted
+        reached = self._reached(place, page, now)
+        skipped = self._skipped(log, place, page)
+        if not place.gaps and not skipped:
+            return _batch(reached, page, limit)
+        # Who writes is asked after the rows were read and before the gaps are looked at, each in a snapshot of
+        # its own: a writer that is not there any more has ended before the look, which then sees its rows.
+        writers = _writers(log)
+        gaps = self._aged(place, now)
+        if skipped:
+            gaps.append(Gap(tuple(skipped), writers.names))
+        late = self._look(log, gaps, writers, limit - page.rows, now)
+        if page.rows == 0 and not late.looked and not _set_back(place, now):
+            return Batch([], [], place.cursor, at_end=True, rows=0, epoch=place.epoch)
+        return self._with_late(reached, page, late, limit, now)
+
+    def passed(self, log: SyncLog, place: Place, row: Row) -> bool:
+        return super().passed(log, place, row) and not _missing(place, row[0])
+
+    def _at_end(self, log: SyncLog, now: datetime) -> Place:
+        """The end of the log; rows that are being written now come behind it, wherever their keys stand."""
+        end = super()._at_end(log, now)
+        if log.relation.writers is None or end.at is None:
+            return end
+        numbers = sorted(row[0] for row in log.newest(self.order, _STRIDE))
+        skipped = holes(numbers[0] - 1 if len(numbers) == _STRIDE else 0, numbers) if numbers else []
+        end = replace(end, at=numbers[-1] if numbers else None)
+        return replace(end, gaps=(Gap(tuple(skipped), _writers(log).names),), read_at=now) if skipped else end
+
+    def _checked(self, log: SyncLog, place: Place, now: datetime) -> tuple[Place, Batch | None]:
+        """The place with what is known of the log's end, and what to do if its numbers come again.
+
+        Where a sequence gives the numbers, a log that ends before what was read may only have lost its newest
+        rows. It was emptied or restored if it then grows there.
+        """
+        if log.relation.writers is None:
+            return place, self._restarted(log, place, now)
+        last = self._last(log)
+        if place.at is None or (last is not None and last >= place.at):
+            return replace(place, fallen=None), None
+        end = _FIRST if last is None else last
+        if place.fallen is None or end <= place.fallen or _missing(place, end):
+            return replace(place, fallen=end), None
+        return place, self._grown_again(log, place, now)
+
+    def _grown_again(self, log: SyncLog, place: Place, now: datetime) -> Batch:
+        dated = log.selection.dated and place.newest is not None
+        since = self.since(log, place.newest, now).at if dated else None
+        behind = max(place.fallen or _FIRST, _FIRST if since is None else since)
+        anew = Place(self.name, None if behind == _FIRST else behind, place.epoch + 1, place.newest)
+        note = f"the numbers of the log come again behind {self._column} {place.at}; {_reading_from(anew)}"
+        return Batch([], [], anew.cursor, at_end=False, rows=0, epoch=anew.epoch, notes=(note,))
+
+    def _skipped(self, log: SyncLog, place: Place, page: Page) -> list[Range]:
+        """The keys that are missing before and between the rows of a page."""
+        if log.relation.writers is None or page.rows == 0:
+            return []
+        at = min(0, self._whole(page.place)) if place.at is None else place.at
+        return holes(at, _numbers(page))
+
+    def _aged(self, place: Place, now: datetime) -> list[Gap]:
+        seconds = (now - place.read_at).total_seconds() if place.read_at else 0.0
+        return [gap.older(min(max(seconds, 0.0), LONGEST_STEP)) for gap in place.gaps]
+
+    def _look(self, log: SyncLog, gaps: Sequence[Gap], writers: Writers, budget: int, now: datetime) -> _Late:
+        """Look into the gaps that are due, for as many rows as the budget allows."""
+        late = _Late()
+        for gap in gaps:
+            if not gap.due(writers, self._horizon):
+                late.left.append(gap)
+            elif budget <= len(late.numbers):
+                late.left.append(gap)
+                late.complete = False
+            else:
+                self._look_into(log, gap, writers, budget, late, now)
+        return late
+
+    def _look_into(self, log: SyncLog, gap: Gap, writers: Writers, budget: int, late: _Late, now: datetime) -> None:
+        late.looked = True
+        found, complete = list[int](), True
+        for where, parameters in self._conditions(gap.ranges):
+            room = budget - len(late.numbers)
+            page = log.page(self.order, where, parameters, room, now) if room else Page([], [], None)
+            found += late.take(page)
+            if page.rows == room:
+                complete = False
+                break
+        left = gap.after(found, writers)
+        if not complete:
+            late.complete = False
+            late.left.append(replace(left, looked=None))
+        elif left.ranges and not gap.settles(writers, self._horizon):
+            late.left.append(left)
+
+    def _conditions(self, ranges: Sequence[Range]) -> Iterator[tuple[str, dict[str, int]]]:
+        rest = iter(ranges)
+        while some := list(islice(rest, _RANGES_AT_ONCE)):
+            parts = [f"{self.order} BETWEEN :first{n} AND :last{n}" for n in range(len(some))]
+            parameters = {f"{end}{n}": key for n, ends in enumerate(some) for end, key in zip(_ENDS, ends, strict=True)}
+            yield f"({' OR '.join(parts)})", parameters
+
+    def _with_late(self, reached: Place, page: Page, late: _Late, limit: int, now: datetime) -> Batch:
+        gaps, given_up = bounded(late.left)
+        place = replace(reached, gaps=gaps, read_at=now if gaps else None)
+        notes = (_given_up(given_up, self._column),) if given_up else ()
+        return Batch(
+            [*late.records, *page.records],
+            [*late.set_aside, *page.set_aside],
+            place.cursor,
+            at_end=page.rows < limit and late.complete,
+            rows=page.rows + len(late.numbers),
+            epoch=place.epoch,
+            notes=notes,
+        )
+
+
+class ByRowid(Keyset):
+    """By the row number of the database, held in its place by the keys of the last rows."""
+
+    name = "rowid"
+
+    def __init__(self, order: str, column: str, key: str) -> None:
+        super().__init__(order, column)
+        self._key = key
+
+    def read(self, log: SyncLog, place: Place, now: datetime, limit: int) -> Batch:
+        held, note = self._held(log, place, now)
+        page = self._page(log, held, limit, now)
+        if page.rows == 0 and not note and (restarted := self._restarted(log, held, now)):
+            return restarted
+        reached = self._reached(held, page, now)
+        if page.rows:
+            reached = replace(reached, anchor=self._anchored(log, reached))
+        batch = _batch(reached, page, limit)
+        return replace(batch, notes=(note,)) if note else batch
+
+    def _at_end(self, log: SyncLog, now: datetime) -> Place:
+        end = super()._at_end(log, now)
+        return replace(end, anchor=self._anchored(log, end))
+
+    def _anchored(self, log: SyncLog, place: Place) -> Anchor:
+        """The last rows up to a place. A key that is cut or NULL anchors nothing."""
+        sql = f"SELECT {self.order}, {self._text_of_key(log)} FROM {log.relation.sql} WHERE {self.order} <= :at"
+        sql += f" ORDER BY {self.order} DESC LIMIT {_ANCHORED}"
+        rows = log.database.read(sql, {"at": place.at if place.at is not None else _FIRST}, list)
+        return tuple((at, key) for at, key in reversed(rows) if key)
+
+    def _held(self, log: SyncLog, place: Place, now: datetime) -> tuple[Place, str]:
+        """The place as it is in the log now, and what to say if it has moved."""
+        if not place.anchor:
+            return place, ""
+        now_at = self._keys_at(log, [at for at, _ in place.anchor])
+        if all(now_at.get(at) == key for at, key in place.anchor[-1:]):
+            return place, ""
+        in_place = [at for at, key in place.anchor if now_at.get(at) == key]
+        if in_place:
+            # What stood behind was deleted, replaced or numbered anew; what stands there now was not read.
+            held = replace(place, at=in_place[-1], anchor=tuple(one for one in place.anchor if one[0] in in_place))
+            return (held, "") if held.anchor != place.anchor else (place, "")
+        if not now_at:
+            return place, ""  # all of them purged: that says nothing about the others
+        return self._held_by_key(log, place, now)
+
+    def _held_by_key(self, log: SyncLog, place: Place, now: datetime) -> tuple[Place, str]:
+        """Its rows have other numbers now, as after VACUUM: found again by key; or it is another log."""
+        where, parameters = log.having("key", [key for _, key in place.anchor])
+        rows = log.newest(self.order, _STRIDE, where, parameters)
+        found = {row[1]: row[0] for row in rows}
+        places = [found[key] for _, key in place.anchor if key in found]
+        if places:
+            at = places[-1] if places == sorted(places) else min(places)
+            moved = replace(place, at=at)
+            note = (
+                f"the rows of the log have other numbers now: {self._column} {place.at} is {at}; {_reading_from(moved)}"
+            )
+            return replace(moved, anchor=self._anchored(log, moved)), note
+        anew = replace(
+            self.since(log, place.newest, now), epoch=place.epoch + self._numbers_are_keys, newest=place.newest
+        )
+        return anew, f"the log is another one than was read, or all of it was replaced; {_reading_from(anew)}"
+
+    def _keys_at(self, log: SyncLog, places: Sequence[int]) -> dict[int, str]:
+        parameters = {f"at{n}": at for n, at in enumerate(places)}
+        names = ", ".join(f":{name}" for name in parameters)
+        sql = f"SELECT {self.order}, {self._text_of_key(log)} FROM {log.relation.sql} WHERE {self.order} IN ({names})"
+        return dict(log.database.read(sql, parameters, list))
+
+    @property
+    def _numbers_are_keys(self) -> bool:
+        return self._key == self.order
+
+    def _text_of_key(self, log: SyncLog) -> str:
+        return log.database.text(self._key)
+
+
+_ENDS = ("first", "last")
+
+
+@dataclass(slots=True)
+class _Late:
+    """What was found in gaps, and what is left of them. `complete` is false where more may be found at once."""
+
+    records: list[Record] = field(default_factory=list)
+    set_aside: list[SetAside] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
+    left: list[Gap] = field(default_factory=list)
+    looked: bool = False
+    complete: bool = True
+
+    def take(self, page: Page) -> list[int]:
+        """Add the rows of a page; their keys."""
+        self.records += page.records
+        self.set_aside += page.set_aside
+        numbers = _numbers(page)
+        self.numbers += numbers
+        return numbers
+
+
+def _writers(log: SyncLog) -> Writers:
+    return log.relation.writers() if log.relation.writers else Writers(frozenset(), exact=True)
+
+
+def _missing(place: Place, number: int) -> bool:
+    """Whether the key is in an open gap."""
+    return any(first <= number <= last for gap in place.gaps for first, last in gap.ranges)
+
+
+def _set_back(place: Place, now: datetime) -> bool:
+    return place.read_at is not None and now < place.read_at
+
+
+def _numbers(page: Page) -> list[int]:
+    return sorted({int(record.key) for record in page.records} | {int(aside.key) for aside in page.set_aside})
+
+
+def _batch(place: Place, page: Page, limit: int) -> Batch:
+    return Batch(page.records, page.set_aside, place.cursor, page.rows < limit, page.rows, place.epoch)
+
+
+def _moment(log: SyncLog, row: Row, now: datetime) -> datetime | None:
+    """When the row says that it happened; None where it says nothing, or a time that is still to come."""
+    record = log.mapping.record_or_aside(row, now)
+    moment = moment_of(record) if isinstance(record, Record) else None
+    return moment if moment is not None and moment <= now else None
+
+
+def _newest(page: Page, now: datetime) -> datetime | None:
+    moment = moment_of(page.records[-1]) if page.records else None
+    return min(moment, now) if moment else None
+
+
+def _reading_from(place: Place) -> str:
+    return "it is read from its beginning" if place.at is None else f"it is read on behind {place.at}"
+
+
+def _given_up(count: int, column: str) -> str:
+    return f"{column} skips too many numbers: the oldest {count} gaps are not waited for any more"

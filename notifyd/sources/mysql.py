@@ -1,0 +1,208 @@
+"""MySQL and MariaDB: a session that only reads, through PyMySQL (the extra `mysql`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Final, TypeVar
+from urllib.parse import SplitResult, unquote, urlsplit
+
+import pymysql
+from pymysql.constants import FIELD_TYPE
+from pymysql.converters import conversions
+
+from notifyd.settings.wording import did_you_mean
+from notifyd.sources.database import Kind, Parameters, Relation, Row, Rows, Writers
+from notifyd.sources.errors import SourceError
+from notifyd.sources.placeholders import formatted
+
+STATEMENT_TIMEOUT: Final = 30
+"""Seconds that one statement may take."""
+
+LOCK_TIMEOUT: Final = 5
+"""Seconds to wait for a lock: only ALTER, DROP and their like hold one that a reader waits for."""
+
+CONNECT_TIMEOUT: Final = 10
+"""Seconds that connecting may take."""
+
+# As they stand: Python has no 0000-00-00.
+_AS_TEXT: Final = (
+    FIELD_TYPE.TIMESTAMP,
+    FIELD_TYPE.DATETIME,
+    FIELD_TYPE.DATE,
+    FIELD_TYPE.TIME,
+    FIELD_TYPE.YEAR,
+)
+_NUMBERS: Final = ("TINY", "SHORT", "LONG", "INT24", "LONGLONG", "DECIMAL", "NEWDECIMAL", "FLOAT", "DOUBLE", "YEAR")
+_TEXTS: Final = ("VARCHAR", "VAR_STRING", "STRING", "ENUM", "SET", "TINY_BLOB", "MEDIUM_BLOB", "LONG_BLOB", "BLOB")
+_KINDS: Final = {
+    **{getattr(FIELD_TYPE, name): Kind.NUMBER for name in _NUMBERS},
+    **{getattr(FIELD_TYPE, name): Kind.TEXT for name in _TEXTS},
+    FIELD_TYPE.DATE: Kind.TIME,
+    FIELD_TYPE.DATETIME: Kind.TIME,
+    FIELD_TYPE.TIMESTAMP: Kind.INSTANT,
+}
+
+_TABLES: Final = """
+    SELECT table_schema, table_name, table_type LIKE '%TABLE' FROM information_schema.tables
+    WHERE table_schema NOT IN ('mysql', 'information_schema', 'performance_schema', 'sys')
+"""
+_SERIALS: Final = """
+    SELECT lower(min(s.column_name)) FROM information_schema.statistics s
+    JOIN information_schema.columns c USING (table_schema, table_name, column_name)
+    WHERE s.table_schema = :schema AND s.table_name = :table AND s.non_unique = 0
+      AND c.is_nullable = 'NO' AND c.data_type IN ('tinyint', 'smallint', 'mediumint', 'int', 'bigint')
+      AND (SELECT count(*) FROM information_schema.statistics o WHERE o.table_schema = s.table_schema
+           AND o.table_name = s.table_name AND o.index_name = s.index_name) = 1
+    GROUP BY s.index_name
+"""
+_WRITERS: Final = "SELECT trx_id FROM information_schema.innodb_trx WHERE trx_mysql_thread_id <> connection_id()"
+
+_NO_TABLE, _DENIED, _GONE = (1146,), (1044, 1142, 1143, 1370), (2006, 2013, 2014, 1927)
+_TIMED_OUT, _LOCKED = (1969, 3024), (1205, 1213, 1412)
+
+T = TypeVar("T")
+
+
+class MysqlDatabase:
+    """A MySQL or MariaDB database; see `Database`. It may be used by any thread, but by one at a time."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self._schema = unquote(parts.path.removeprefix("/"))
+        self._may_see_writers = True
+        with _explained():
+            self._connection = _connected(parts, self._schema)
+        server = self.read("SELECT version()", {}, lambda rows: str(next(iter(rows))[0]))
+        for statement in _session(server):
+            self.read(statement, {}, lambda _: None)
+
+    def read(self, sql: str, parameters: Parameters, consume: Callable[[Rows], T]) -> T:
+        with _explained(), self._connection.cursor() as cursor:
+            cursor.execute(formatted(sql, frozenset(parameters)), dict(parameters))
+            return consume(cursor)
+
+    def table(self, name: str) -> Relation:
+        schema, table, is_table = _named(name, self._schema, self.read(_TABLES, {}, list))
+        sql = f"{_quote(schema)}.{_quote(table)} AS t"
+        parameters = {"schema": schema, "table": table}
+        serials = self.read(_SERIALS, parameters, lambda rows: frozenset(row[0] for row in rows))
+        columns, kinds = self._columns(sql)
+        return Relation(
+            f'{"table" if is_table else "view"} "{table}"', sql, columns, None, serials, kinds, self._writers
+        )
+
+    def query(self, sql: str) -> Relation:
+        source = f"({sql.strip().rstrip(';')}\n) AS t"
+        try:
+            columns, kinds = self._columns(source)
+        except SourceError as error:
+            raise SourceError(f"query: {error}", absent=error.absent, busy=error.busy) from error
+        return Relation("the query", source, columns, None, frozenset(), kinds, self._writers)
+
+    def text(self, expression: str, limit: int | None = None) -> str:
+        text = f"CAST({expression} AS CHAR)"
+        return text if limit is None else f"substr({text}, 1, {limit})"
+
+    def time(self, expression: str, kind: Kind) -> str:
+        # The session's zone is UTC, so a TIMESTAMP is in UTC, while a DATETIME is in whatever zone it was written.
+        return f"concat({expression}, 'Z')" if kind is Kind.INSTANT else expression
+
+    def replaced(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        with suppress(pymysql.Error):  # closed before
+            self._connection.close()
+
+    def _columns(self, source: str) -> tuple[dict[str, str], dict[str, Kind]]:
+        about: list[Any] = self.read(f"SELECT * FROM {source} LIMIT 0", {}, lambda rows: list(rows.description or ()))
+        names = [str(column[0]) for column in about]
+        kinds = {name.lower(): _KINDS.get(column[1], Kind.OTHER) for name, column in zip(names, about, strict=True)}
+        return {name.lower(): f"t.{_quote(name)}" for name in names}, kinds
+
+    def _writers(self) -> Writers:
+        """All open transactions, where the privilege PROCESS shows them; the list may be 0.1 s old, so not exact."""
+        names = frozenset[str]()
+        if self._may_see_writers:
+            try:
+                names = self.read(_WRITERS, {}, lambda rows: frozenset(str(row[0]) for row in rows))
+            except SourceError as error:
+                if not isinstance(error.__cause__, pymysql.Error) or error.__cause__.args[0] != 1227:
+                    raise
+                self._may_see_writers = False
+        return Writers(names, exact=False)
+
+
+def _connected(parts: SplitResult, schema: str) -> pymysql.Connection[Any]:
+    return pymysql.connect(
+        host=parts.hostname or "localhost",
+        port=parts.port or 3306,
+        user=unquote(parts.username or ""),
+        password=unquote(parts.password or ""),
+        database=schema,
+        charset="utf8mb4",
+        autocommit=True,
+        connect_timeout=CONNECT_TIMEOUT,
+        read_timeout=2 * STATEMENT_TIMEOUT,
+        program_name="notifyd",
+        conv={key: value for key, value in conversions.items() if key not in _AS_TEXT},
+    )
+
+
+def _session(server: str) -> tuple[str, ...]:
+    """What makes a session read only, bounded, and its answers the same on every server."""
+    limit = (
+        f"SET SESSION max_statement_time = {STATEMENT_TIMEOUT}"
+        if "mariadb" in server.lower()
+        else f"SET SESSION max_execution_time = {STATEMENT_TIMEOUT * 1000}"
+    )
+    return (
+        "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+        "SET SESSION TRANSACTION READ ONLY",
+        f"SET SESSION lock_wait_timeout = {LOCK_TIMEOUT}",
+        "SET SESSION time_zone = '+00:00'",
+        "SET SESSION sql_mode = 'NO_ENGINE_SUBSTITUTION'",
+        limit,
+    )
+
+
+def _named(name: str, schema: str, existing: list[Row]) -> tuple[str, str, bool]:
+    """The table or view of this name: `table` in the url's database, or `database.table`."""
+    other, _, table = name.rpartition(".")
+    for fold in (str, str.lower):
+        for its_schema, its_name, is_table in existing:
+            bare = its_schema == schema and fold(its_name) == fold(name)
+            if bare or (fold(its_name) == fold(table) and fold(its_schema) == fold(other)):
+                return its_schema, its_name, bool(is_table)
+    known = [row[1] for row in existing if row[0] == schema]
+    raise SourceError(f'no table "{name}" in the database{did_you_mean(name, known)}', absent=True)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except pymysql.Error as error:
+        raise _explain(error) from error
+
+
+def _explain(error: pymysql.Error) -> SourceError:
+    """The server's error on one line, with how to mend it (https://mariadb.com/kb/en/mariadb-error-code-reference/)."""
+    code = error.args[0] if error.args else 0
+    text = " ".join(str(error.args[-1] if error.args else error).split())
+    if code in _NO_TABLE:
+        return SourceError(text, absent=True)
+    if code in _DENIED:
+        return SourceError(f"{text}: let notifyd's user read it (GRANT SELECT ON … TO …)")
+    if code in _TIMED_OUT:
+        return SourceError(f"a statement took longer than {STATEMENT_TIMEOUT} s: has what orders the log an index?")
+    if code in _LOCKED:
+        return SourceError(f"the log is locked ({text})", busy=True)
+    if code in _GONE or code == 0:
+        return SourceError(f"the connection was lost ({text or 'closed'})")
+    return SourceError(f"{text} (MySQL {code})")
+
+
+def _quote(name: str) -> str:
+    return "`" + name.replace("`", "``") + "`"

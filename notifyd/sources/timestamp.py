@@ -1,0 +1,177 @@
+"""The strategy `timestamp`: rows by the time when they were last changed, else when they were written.
+
+Each read goes back by an overlap (settings: overlap) and knows what it has seen there; see `window`. In what
+form the times are kept does not matter: SQL compares them with a bound in each of the forms that a log may use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, Final
+
+from notifyd.model import Record
+from notifyd.settings import SourceSettings
+from notifyd.sources.batch import Batch
+from notifyd.sources.database import Kind, Parameters, Row
+from notifyd.sources.errors import SourceError
+from notifyd.sources.place import Begin, Place
+from notifyd.sources.selection import KEY_LIMIT
+from notifyd.sources.sync_log import SyncLog
+from notifyd.sources.times import time_reader
+from notifyd.sources.window import MOST_SEEN, Seen, Sweep, Window, fingerprint
+
+_NEVER: Final = float("inf")  # the time of a row whose time cannot be read: it is always in the window
+_EPOCH_UNITS: Final = ((1, 0, 10**11), (10**3, 10**11, 10**14), (10**6, 10**14, 10**17), (10**9, 10**17, 2**63 - 1))
+_CLOCKS_CHANGE: Final = timedelta(hours=3)
+_REPEATED: Final = timedelta(hours=1)
+
+
+class ByTimestamp:
+    """By the column `updated_at`, else `occurred_at`, that `[sources.columns]` maps."""
+
+    name: ClassVar[str] = "timestamp"
+
+    def __init__(self, log: SyncLog, settings: SourceSettings) -> None:
+        changed = log.selection.changed
+        if changed is None:
+            raise SourceError('cursor = "timestamp" needs a time: map columns.updated_at or occurred_at')
+        self.order, self._kind = changed
+        if not log.relation.kinds and isinstance(log.last_place(self.order), str):
+            self._kind = Kind.TEXT  # of a query only its values say what it holds
+        self._key = (
+            f"substr({log.database.text(log.selection.expression(settings.columns.key.column))}, 1, {KEY_LIMIT})"
+        )
+        self._overlap = settings.overlap
+        self._zone = settings.timezone
+        self._time = time_reader(settings.timezone)
+        self._utc = log.database.time(self.order, self._kind) != self.order  # shown without its zone, which is UTC
+
+    def begin(self, log: SyncLog, begin: Begin, now: datetime) -> Place:
+        if begin == "beginning":
+            return self._place(Window())
+        if begin == "now":
+            return self._place(self._at_end(log, now))
+        return self.since(log, now - begin, now)
+
+    def since(self, log: SyncLog, moment: datetime | None, now: datetime) -> Place:
+        return self._place(Window(moment, floor=moment))
+
+    def read(self, log: SyncLog, place: Place, now: datetime, limit: int) -> Batch:
+        window, overlap = place.window or Window(), self._overlap_at(now)
+        begin = window.begin(overlap, now)
+        rows = self._rows(log, begin, limit, window.sweep)
+        moments = [self._moment(row[0]) for row in rows]
+        page = log.mapping.page(rows, now)
+        statuses = {record.key: record.status.value for record in page.records}
+        new, fresh = self._unseen(rows, moments, begin, window, statuses)
+        peak = max((m for m in (*moments, window.sweep and window.sweep.peak) if m and m <= now), default=None)
+        if len(rows) < limit:
+            after = window.ended(fresh, peak, overlap)
+        else:
+            after = window.paused(fresh, Sweep(rows[-1][0], str(rows[-1][1]), peak), overlap)
+        return Batch(
+            [record for record in page.records if record.key in new],
+            [aside for aside in page.set_aside if aside.key in new],
+            place.cursor if after == window else self._place(after, place.epoch).cursor,
+            at_end=len(rows) < limit,
+            rows=len(rows),
+            epoch=place.epoch,
+        )
+
+    def open_rows(self, log: SyncLog, place: Place, now: datetime) -> list[Record]:
+        return log.open_rows(self.order, None, now)
+
+    def passed(self, log: SyncLog, place: Place, row: Row) -> bool:
+        moment, window = self._moment(row[0]), place.window
+        return bool(window and window.high and moment and moment <= window.high)
+
+    def _place(self, window: Window, epoch: int = 0) -> Place:
+        return Place(self.name, epoch=epoch, newest=window.high, window=window)
+
+    def _at_end(self, log: SyncLog, now: datetime) -> Window:
+        """All that is in the window now counts as seen."""
+        overlap = self._overlap_at(now)
+        rows = self._rows(log, now - overlap, MOST_SEEN, direction="DESC")
+        mapped = [log.mapping.record_or_aside(row, now) for row in rows]
+        statuses = {one.key: one.status.value for one in mapped if isinstance(one, Record)}
+        _, fresh = self._unseen(rows, [self._moment(row[0]) for row in rows], None, Window(), statuses)
+        return Window(now).ended(fresh, None, overlap)
+
+    def _rows(
+        self, log: SyncLog, begin: datetime | None, limit: int, sweep: Sweep | None = None, direction: str = ""
+    ) -> list[Row]:
+        """The rows dated `begin` or later and behind the sweep, in the order that the database sorts by.
+
+        One SELECT for each form of a time, so that each is one range of the index.
+        """
+        conditions, parameters = self._from(begin)
+        if sweep is not None:
+            behind = f"{self.order} >= :after AND ({self.order} > :after OR {self._key} > :key)"
+            conditions = [f"{condition} AND {behind}" for condition in conditions]
+            parameters = {**parameters, "after": sweep.after, "key": sweep.key}
+        selects = [
+            f"SELECT {self.order}, {log.selection.sql} FROM {log.relation.sql} WHERE {condition}"
+            for condition in conditions
+        ]
+        sql = f"{' UNION ALL '.join(selects)} ORDER BY 1 {direction}, 2 {direction} LIMIT :limit"
+        return log.database.read(sql, {**parameters, "limit": limit}, list)
+
+    def _unseen(
+        self,
+        rows: Sequence[Row],
+        moments: Sequence[datetime | None],
+        begin: datetime | None,
+        window: Window,
+        statuses: dict[str, str],
+    ) -> tuple[set[str], Seen]:
+        """The keys of the rows that are new, or have another status than was seen; and all that is seen now."""
+        new, fresh = set[str](), dict(window.fresh)
+        for row, moment in zip(rows, moments, strict=True):
+            if moment and begin and moment < begin:
+                continue  # SQL compares to the second, and in several forms at once
+            key = self._key_of(row)
+            status = statuses.get(key, "")
+            if not window.knows(key, status):
+                new.add(key)
+            fresh[fingerprint(key)] = (moment.timestamp() if moment else _NEVER, status)
+        return new, fresh
+
+    def _key_of(self, row: Row) -> str:
+        """As a Record or a SetAside names it."""
+        return str(row[1])[:KEY_LIMIT] if row[1] else f"row {row[0]}"
+
+    def _moment(self, raw: Any) -> datetime | None:
+        return self._time(f"{raw}Z" if self._utc and isinstance(raw, str) else raw)
+
+    def _overlap_at(self, now: datetime) -> timedelta:
+        """Times without a zone repeat an hour when the clocks go back: then the overlap reaches over it."""
+        if self._kind is Kind.INSTANT:
+            return self._overlap
+        local = now.astimezone(self._zone)
+        changed = local.utcoffset() != (now - _CLOCKS_CHANGE).astimezone(self._zone).utcoffset()
+        return self._overlap + (_REPEATED if changed else timedelta())
+
+    def _from(self, begin: datetime | None) -> tuple[list[str], Parameters]:
+        """The ranges of values, one for each form that a time may have, that are `begin` or later."""
+        if begin is None:
+            return [f"{self.order} IS NOT NULL"], {}
+        utc, local = begin.isoformat(sep=" ")[:19], begin.astimezone(self._zone).isoformat(sep=" ")[:19]
+        if self._kind is Kind.INSTANT:
+            return [f"{self.order} >= :begin"], {"begin": utc if self._utc else f"{utc}+00:00"}
+        if self._kind is Kind.TIME:
+            return [f"{self.order} >= :begin"], {"begin": local}
+        conditions, parameters = list[str](), dict[str, Any]()
+        if self._kind in (Kind.ANY, Kind.NUMBER):
+            for n, (per_second, least, most) in enumerate(_EPOCH_UNITS):
+                conditions.append(f"{self.order} >= :unit{n} AND {self.order} < {most}")
+                parameters[f"unit{n}"] = max(int(begin.timestamp()) * per_second, least)
+        if self._kind is not Kind.NUMBER:
+            early = min(utc, local)
+            texts = {"epoch": (str(int(begin.timestamp())), "2"), "spaced": (early, f"{early[:10]}T")}
+            for name, (least_text, most_text) in texts.items():
+                conditions.append(f"{self.order} >= :{name} AND {self.order} < :{name}_end")
+                parameters |= {name: least_text, f"{name}_end": most_text}
+            conditions.append(f"{self.order} >= :joined")
+            parameters["joined"] = early.replace(" ", "T")
+        return conditions, parameters

@@ -1,0 +1,141 @@
+"""The window of a log that is read by time: how far its times have come, and which rows behind that were seen.
+
+Rows become visible late, and share times: so every read goes back by an overlap, and the rows that were seen
+in it are known by key and status. A time that is still to come moves nothing on; its row is remembered for as
+long as it lies ahead. A read of many rows is a *sweep*, page by page in the order that the database sorts
+by, which need not be that of time: only at its end the window moves.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from heapq import nlargest
+from typing import Any, Final
+
+from notifyd.model import rfc3339
+
+MOST_SEEN: Final = 10_000
+"""The most rows that a cursor remembers; more, and the window begins later, at the oldest that is left."""
+
+Seen = dict[str, tuple[float, str]]
+"""A row's fingerprint → its time (seconds since the epoch; infinite where it has none), and its status."""
+
+_DIGEST: Final = 6  # bytes
+_MARK: Final = 8  # characters that these become
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """A read that has not come to its end: the last row's time and key as the database has them."""
+
+    after: Any
+    key: str
+    peak: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """`high` is how far the log has been read (None: not at all), `floor` what no read goes back behind."""
+
+    high: datetime | None = None
+    floor: datetime | None = None
+    seen: Seen = field(default_factory=dict)
+    fresh: Seen = field(default_factory=dict)  # seen by the sweep that goes on
+    sweep: Sweep | None = None
+
+    def begin(self, overlap: timedelta, now: datetime) -> datetime | None:
+        """From when on rows are read. A clock that was set back takes the window with it."""
+        if self.high is None:
+            return None
+        back = min(self.high, now) - overlap
+        return back if self.floor is None or self.floor < back else self.floor
+
+    def knows(self, key: str, status: str) -> bool:
+        """Whether the row was seen with this status last."""
+        mark = fingerprint(key)
+        known = self.fresh.get(mark) or self.seen.get(mark)
+        return known is not None and known[1] == status
+
+    def ended(self, fresh: Seen, peak: datetime | None, overlap: timedelta) -> Window:
+        """After a sweep has come to the end of the log."""
+        high = self.high if peak is None or (self.high is not None and self.high > peak) else peak
+        back = (high - overlap).timestamp() if high else 0.0
+        seen, oldest = _newest({**self.seen, **fresh}, back)
+        floor = max(filter(None, (self.floor, oldest)), default=None)
+        return Window(high, floor, seen)
+
+    def paused(self, fresh: Seen, sweep: Sweep, overlap: timedelta) -> Window:
+        """After one page of a sweep that goes on."""
+        back = (sweep.peak - overlap).timestamp() if sweep.peak else 0.0
+        return replace(self, fresh=_newest(fresh, back)[0], sweep=sweep)
+
+    def as_json(self) -> dict[str, Any]:
+        """The window in a cursor."""
+        sweep = self.sweep and [self.sweep.after, self.sweep.key, _text(self.sweep.peak)]
+        return {
+            "high": _text(self.high),
+            "floor": _text(self.floor),
+            "seen": _packed(self.seen),
+            "fresh": _packed(self.fresh),
+            "sweep": sweep,
+        }
+
+
+def window_of(kept: Mapping[str, Any]) -> Window:
+    """The window that a cursor keeps. Raises KeyError, ValueError or TypeError where it is none."""
+    sweep = kept["sweep"]
+    return Window(
+        _moment(kept["high"]),
+        _moment(kept["floor"]),
+        _unpacked(kept["seen"]),
+        _unpacked(kept["fresh"]),
+        Sweep(sweep[0], str(sweep[1]), _moment(sweep[2])) if sweep else None,
+    )
+
+
+def fingerprint(key: str) -> str:
+    """A short stand-in for a key."""
+    digest = hashlib.blake2b(key.encode("utf-8", "replace"), digest_size=_DIGEST).digest()
+    return base64.urlsafe_b64encode(digest).decode()
+
+
+def _newest(seen: Seen, back: float) -> tuple[Seen, datetime | None]:
+    """The rows from a time on, as many as there is room for; and the oldest time left, where room was short."""
+    kept = {mark: about for mark, about in seen.items() if about[0] >= back}
+    if len(kept) <= MOST_SEEN:
+        return kept, None
+    newest = nlargest(MOST_SEEN, kept.items(), key=lambda item: item[1][0])
+    oldest = newest[-1][1][0]
+    # What shares the oldest time was cut through, so the window begins right behind it.
+    left = {mark: about for mark, about in newest if about[0] > oldest}
+    return left, None if math.isinf(oldest) else datetime.fromtimestamp(oldest, UTC) + timedelta(milliseconds=1)
+
+
+def _packed(seen: Seen) -> dict[str, list[str]]:
+    """Status → fingerprint and time of each of its rows, as text; there may be thousands in a cursor."""
+    packed: dict[str, list[str]] = {}
+    for mark, (at, status) in seen.items():
+        packed.setdefault(status, []).append(mark + ("" if math.isinf(at) else f"{math.ceil(at * 1000):x}"))
+    return {status: sorted(rows) for status, rows in packed.items()}
+
+
+def _unpacked(packed: Mapping[str, Sequence[str]]) -> Seen:
+    seen: Seen = {}
+    for status, rows in packed.items():
+        for row in rows:
+            mark, at = row[:_MARK], row[_MARK:]
+            seen[mark] = (int(at, 16) / 1000 if at else math.inf, status)
+    return seen
+
+
+def _text(moment: datetime | None) -> str | None:
+    return rfc3339(moment) if moment else None
+
+
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

@@ -1,0 +1,108 @@
+"""What the daemon costs while nothing happens, and how much it holds after 10,000 deliveries.
+
+Idle: three sources polled every second, a webhook and an HTTP server, and no new rows; the processor time of the
+process over 30 seconds, as a share of one core. Memory is what the process holds (VmRSS), once it is ready and
+after 10,000 deliveries that it sent one by one. The start is from exec to READY=1.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from tests.bench.report import Report, main, middle, say
+from tests.sinks.http import HttpSink
+from tests.sinks.log import JobLog
+from tests.system.process import Process
+from tests.system.site import Site, free_port, webhook
+
+STARTS = 5
+IDLE_SECONDS = 30
+DELIVERIES = 10_000
+
+MEGABYTE = 1024 * 1024
+
+
+async def measure(_seed: int) -> Report:
+    bare = [await _bare_start() for _ in range(STARTS)]
+    starts, ready_size = [], []
+    for _ in range(STARTS):
+        async with _daemon() as (process, _logs, _sink):
+            starts.append(process.ready_after)
+            ready_size.append(_resident(process))
+    idle = await _idle()
+    say(f"idle: {idle:.2%} of a core")
+    loaded = await _loaded()
+    figures = {
+        "start to ready, s": middle(starts),
+        "start of a bare Python, s": middle(bare),
+        "resident once ready, MB": middle(ready_size, 1),
+        f"resident after {DELIVERIES:,} deliveries, MB": round(loaded, 1),
+        "idle, share of a core": round(idle, 4),
+    }
+    claims = {
+        "idle costs less than 3 % of a core": idle < 0.03,
+        f"under 200 MB after {DELIVERIES:,} deliveries": loaded < 200,
+    }
+    return Report(figures, claims, [f"medians of {STARTS} starts; idle over {IDLE_SECONDS} s"])
+
+
+@asynccontextmanager
+async def _daemon() -> AsyncIterator[tuple[Process, list[JobLog], HttpSink]]:
+    """A daemon that is ready, its three logs, and the sink of its one config."""
+    async with AsyncExitStack() as stack:
+        site = Site(Path(stack.enter_context(tempfile.TemporaryDirectory())))
+        logs = [stack.enter_context(JobLog(site.folder / f"jobs{n}.db")) for n in range(3)]
+        sink = await stack.enter_async_context(HttpSink())
+        site.write(
+            sources=[log.source(log.path.stem, poll="1s") for log in logs],
+            notifications=[webhook("hook", sink.url)],
+            http={"listen": f"127.0.0.1:{free_port()}"},
+        )
+        yield await stack.enter_async_context(Process(site.file)), logs, sink
+
+
+async def _idle() -> float:
+    async with _daemon() as (process, _logs, _sink):
+        await asyncio.sleep(3)  # what a start costs is over
+        begun, spent = time.monotonic(), _processor_seconds(process)
+        await asyncio.sleep(IDLE_SECONDS)
+        return (_processor_seconds(process) - spent) / (time.monotonic() - begun)
+
+
+async def _loaded() -> float:
+    async with _daemon() as (process, (log, *_), sink):
+        log.write(log.row("error", "no such order", job=f"job {n}") for n in range(DELIVERIES))
+        await sink.wait_for(DELIVERIES, timeout=300)
+        return _resident(process)
+
+
+async def _bare_start() -> float:
+    begun = time.monotonic()
+    python = await asyncio.create_subprocess_exec(sys.executable, "-c", "pass")
+    await python.wait()
+    return time.monotonic() - begun
+
+
+def _processor_seconds(process: Process) -> float:
+    """User and system time (proc(5), fields 14 and 15; the name before them may hold spaces)."""
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _resident(process: Process) -> float:
+    """Megabytes."""
+    pages = int(Path(f"/proc/{process.pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / MEGABYTE
+
+
+if __name__ == "__main__":
+    asyncio.run(main("footprint", measure))

@@ -1,0 +1,105 @@
+"""What is old goes; what is open, waiting or newly ended stays; and the books balance for ever."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from notifyd.core.detect import Memory, detect
+from notifyd.core.rules import Rules
+from notifyd.model import Drop, Hold
+from notifyd.store import books, memory, retention
+from notifyd.store.retention import BATCH
+from tests.core.findings import announcement, finding
+from tests.core.logs import RECORDS, RUNS, at, fold, row
+from tests.store.state import SOURCE, State
+
+DAYS = timedelta(days=1)
+
+
+def prune(state: State) -> int:
+    """All that is older than 90 days; how many rows went."""
+    rounds = iter(lambda: retention.prune(state.db, state.now, 90 * DAYS), 0)
+    return sum(rounds)
+
+
+def left(state: State, table: str) -> int:
+    count: int = state.db.run(f"SELECT COUNT(*) FROM {table}")[0][0]
+    return count
+
+
+def test_what_ended_long_ago_goes_with_all_that_belongs_to_it(state: State) -> None:
+    state.tell(finding("1"), finding("2", connector_id="qb"), verdicts={("2", "ops"): Drop("too mild")})
+    state.send()
+    state.now += 89 * DAYS
+    prune(state)
+    assert (left(state, "events"), left(state, "deliveries")) == (2, 1)
+    state.now += 2 * DAYS
+    assert prune(state) > 0
+    assert {t: left(state, t) for t in ("events", "verdicts", "deliveries", "notification_history", "windows")} == {
+        "events": 0,
+        "verdicts": 0,
+        "deliveries": 0,
+        "notification_history": 0,
+        "windows": 0,
+    }
+    assert books.read(state.db)["config:ops"]["pruned"] == 1
+    state.check_books()
+
+
+def test_what_waits_or_is_held_or_ended_lately_stays(state: State) -> None:
+    hold = {("held", "ops"): Hold(at(60 * 24 * 365), "sabbatical")}
+    state.tell(finding("1"), finding("gathers"), finding("held", connector_id="qb"), verdicts=hold)
+    claimed = state.claim()
+    state.now += 100 * DAYS
+    assert prune(state) == 1  # the window that the first opened
+    state.settle(claimed)
+    assert prune(state) == 0
+    assert left(state, "events") == 3
+    state.check_books()
+
+
+def test_an_open_streak_keeps_what_opened_it(state: State) -> None:
+    state.commit(detect(Memory(), [row(n, "failure", n) for n in range(4)], Rules(), RUNS))
+    state.send()
+    state.now += 100 * DAYS
+    prune(state)
+    kept = state.db.run("SELECT event_type FROM events ORDER BY seq")
+    assert ("consecutive_failures",) in kept
+
+
+@pytest.mark.parametrize("days", [6, 8])
+def test_a_run_that_ended_is_remembered_for_a_week(state: State, days: int) -> None:
+    log = [row("1", "success", 0, run_id="A"), row("2", "failure", 1, run_id="B"), row("3", "success", 2, run_id="C")]
+    state.commit(detect(Memory(), log, Rules(), RECORDS))
+    state.now += days * DAYS
+    prune(state)
+    known = memory.load(state.db, SOURCE, log, None, RECORDS)
+    assert {run_id for _, run_id in known.runs} == ({"A", "B", "C"} if days == 6 else {"C"})
+    assert fold(*log).memory.streaks == known.streaks
+
+
+def test_it_goes_in_batches(state: State) -> None:
+    state.tell(*(finding(str(n)) for n in range(BATCH + 10)), verdicts={
+        (str(n), "ops"): Drop("too mild") for n in range(BATCH + 10)
+    })  # fmt: skip
+    state.now += 100 * DAYS
+    assert retention.prune(state.db, state.now, 90 * DAYS) == BATCH
+    assert retention.prune(state.db, state.now, 90 * DAYS) == 10
+    assert retention.prune(state.db, state.now, 90 * DAYS) == 0
+
+
+def test_the_books_count_what_went(state: State) -> None:
+    state.tell(announcement(), *(finding(str(n)) for n in range(30)))
+    state.send()
+    state.later(5)
+    state.send()
+    before = books.read(state.db)
+    state.now += 100 * DAYS
+    prune(state)
+    assert left(state, "deliveries") == 0
+    after = books.read(state.db)
+    assert after["config:ops"]["planned"] == before["config:ops"]["planned"] == after["config:ops"]["pruned"]
+    assert after[f"source:{SOURCE}"]["events_pruned"] == 31
+    state.check_books()
