@@ -21,16 +21,16 @@ import structlog
 from notifyd.clock import Clock, utc_now
 from notifyd.core.rules import Origin
 from notifyd.errors import NotifydError
-from notifyd.filtering import Gate, gate_of
-from notifyd.lane import Lane, lane_of
 from notifyd.observe import health as parts
 from notifyd.observe import logs
 from notifyd.observe.health import Health
 from notifyd.observe.sd_notify import notify
 from notifyd.poller import Poller
+from notifyd.roster import Roster
+from notifyd.saved import SavedConfigs
 from notifyd.schedule import Schedule
 from notifyd.sender import Sender
-from notifyd.settings import NotificationSettings, Settings, SourceSettings, format_duration, load, sqlite_path
+from notifyd.settings import NotificationSettings, Settings, SourceSettings, load, sqlite_path
 from notifyd.sources import open_source
 from notifyd.store import configs, cursors, outbox, retention
 from notifyd.store.configs import Provisioned
@@ -56,8 +56,9 @@ class Daemon:
         self.health = Health()
         self.schedule = Schedule()
         self.store: StoreThread
-        self.lanes: dict[str, Lane] = {}
+        self.roster = Roster(settings)
         self.sender: Sender
+        self.saved: SavedConfigs
         self.pollers: list[Poller] = []
         self._running = AsyncExitStack()
         self._stopping = False
@@ -69,6 +70,7 @@ class Daemon:
             await self._open_state(running)
             await self._open_lanes(running)
             self._start_sender(running)
+            await self._take_on_saved()
             self._start_polling(running)
             await self._start_server(running)
             self._running = running.pop_all()
@@ -95,15 +97,18 @@ class Daemon:
         await self.store(cursors.name, [(source.name, source.id) for source in self.settings.sources])
 
     async def _open_lanes(self, running: AsyncExitStack) -> None:
+        running.push_async_callback(self.roster.close)
         for notification in self.settings.notifications:
             if notification.enabled:
-                lane = lane_of(notification, self.settings.registry, public_url=self.settings.http.public_url)
-                running.push_async_callback(lane.close)
-                await lane.open()
-                self.lanes[lane.recipient.id] = lane
+                await self.roster.put(notification)
+
+    async def _take_on_saved(self) -> None:
+        """The configs that were made through the API, before the first poll."""
+        self.saved = SavedConfigs(self.settings, self.store, self.roster, self.sender, self.clock)
+        await self.saved.start()
 
     def _start_sender(self, running: AsyncExitStack) -> None:
-        self.sender = Sender(self.lanes, self.store, self.clock, self.health)
+        self.sender = Sender(self.roster.lanes, self.store, self.clock, self.health)
         self.sender.start()
         running.push_async_callback(self._stop_sender)
         self.schedule.add(self._take_up_expired, _LOOK_AT_LEASES, UTC, name="leases")
@@ -113,10 +118,9 @@ class Daemon:
         await self.sender.stop(self._grace)
 
     def _start_polling(self, running: AsyncExitStack) -> None:
-        gates = [gate_of(n, self.settings.registry) for n in self.settings.notifications if n.enabled]
         for source in self.settings.sources:
             if source.enabled:
-                poller = self._poller(source, gates)
+                poller = self._poller(source)
                 self.pollers.append(poller)
                 self.schedule.add(poller.poll, source.poll, source.timezone, name=f"poll {source.name}")
         self.schedule.start()
@@ -129,12 +133,12 @@ class Daemon:
         for poller in self.pollers:
             await poller.close()
 
-    def _poller(self, source: SourceSettings, gates: list[Gate]) -> Poller:
+    def _poller(self, source: SourceSettings) -> Poller:
         return Poller(
             open_source(source),
             _origin(source),
             self.settings.rules.detection(),
-            gates,
+            self.roster.gates,
             self.store,
             self.clock,
             self.health,
@@ -151,6 +155,7 @@ class Daemon:
         """Should a channel outlive its lease against all rules, its delivery is not lost."""
         if await self.store(outbox.take_up, self.clock(), all_leases=False):
             self.sender.wake()
+        await self.saved.cancel_idle()
 
     async def _prune(self) -> None:
         """Remove what is older than the retention, batch by batch, letting polls and sends in between."""
@@ -177,7 +182,7 @@ async def serve(settings: Settings) -> None:
     stop, reload = _signals()
     daemon = Daemon(settings)
     await daemon.start()
-    log.info("started", state=settings.daemon.state, sources=len(daemon.pollers), configs=len(daemon.lanes))
+    log.info("started", state=settings.daemon.state, sources=len(daemon.pollers), configs=len(daemon.roster.lanes))
     await _until(daemon.ready(), stop)
     notify("READY=1", "STATUS=running")
     while await _first(stop, reload) is reload:
@@ -214,7 +219,7 @@ async def _replaced(old: Daemon, settings: Settings) -> Daemon:
         daemon = Daemon(old.settings, old.clock)
         await daemon.start()
     else:
-        log.info("reloaded", sources=len(daemon.pollers), configs=len(daemon.lanes))
+        log.info("reloaded", sources=len(daemon.pollers), configs=len(daemon.roster.lanes))
     return daemon
 
 
@@ -274,13 +279,15 @@ def _origin(source: SourceSettings) -> Origin:
 
 
 def _provisioned(notification: NotificationSettings) -> Provisioned:
-    """As the state DB keeps it: a secret of the options reads `<secret>`."""
+    """As the state DB keeps it: as people may see it."""
+    tables = dict(notification.shown)
+    texts = {name: json.dumps(tables.pop(name, {}), default=str) for name in ("config", "filters", "group")}
+    others = {name: value for name, value in tables.items() if name not in Provisioned.__slots__}
     return Provisioned(
         name=notification.name,
         notification_type=notification.notification_type,
         enabled=notification.enabled,
-        config=notification.options.model_dump_json(),
-        filters=json.dumps(notification.filters, default=str),
-        group=json.dumps({"window": format_duration(notification.group.window), "by": list(notification.group.by)}),
         system=notification.system,
+        others=json.dumps(others, default=str),
+        **texts,
     )

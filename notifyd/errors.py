@@ -2,6 +2,7 @@
 
     NotifydError
     ├── api.Retry, api.Reject            a channel's answer to a delivery
+    ├── render.TemplateError             a config's template that failed with a notification
     ├── settings.SettingsError           a settings file with problems, each with its line
     ├── sources.SourceError              a sync log that could not be read
     └── store.StoreError                 a state DB that could not be opened or is in use

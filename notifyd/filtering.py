@@ -38,8 +38,8 @@ class Gate:
 
 def recipient_of(notification: NotificationSettings) -> Recipient:
     """The config as planning sees it."""
-    group = notification.group
-    return Recipient(config_id(notification.name), notification.name, group.window, group.by, notification.system)
+    group, identity = notification.group, notification.id or config_id(notification.name)
+    return Recipient(identity, notification.name, group.window, group.by, notification.system)
 
 
 def gate_of(notification: NotificationSettings, registry: Registry) -> Gate:

@@ -124,7 +124,8 @@ class Poller:
 
     async def _commit(self, batch: Batch, detected: Detected, now: datetime) -> None:
         events = [finding.event for finding in detected.findings]
-        verdicts = await self._on_thread(ask, self.gates, events, now) if events else {}
+        gates = list(self.gates)
+        verdicts = await self._on_thread(ask, gates, events, now) if events else {}
         polled = Polled(
             source_id=self.source.settings.id,
             cursor=batch.cursor,
@@ -134,7 +135,10 @@ class Poller:
             verdicts=verdicts,
             unreadable=[(row.key, row.text) for row in batch.set_aside],
         )
-        committed = await self.store(commit.commit, polled, [gate.recipient for gate in self.gates], now)
+        # A config that came meanwhile is told from the next batch on; one that went is told no more.
+        there = {gate.recipient.id for gate in self.gates}
+        recipients = [gate.recipient for gate in gates if gate.recipient.id in there]
+        committed = await self.store(commit.commit, polled, recipients, now)
         self._written_at = now
         self._say(batch, polled, committed)
         if committed.events:

@@ -84,11 +84,15 @@ class Roster:
         if before and drained:
             self._retire(before, drained)
 
-    def remove(self, identity: str, drained: Drained) -> asyncio.Task[None] | None:
-        """Tell this config no more. The task ends once its last attempt has, and its lane is closed."""
+    def remove(self, identity: str, drained: Drained, then: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Tell this config no more. `then` is called once its last attempt has ended."""
         self.gates.remove(identity)
-        lane = self.lanes.pop(identity, None)
-        return self._retire(lane, drained) if lane else None
+        if lane := self.lanes.pop(identity, None):
+            self._retire(lane, drained, then)
+
+    def tells(self, identity: str) -> bool:
+        """Whether events are planned for this config."""
+        return any(gate.recipient.id == identity for gate in self.gates)
 
     async def close(self) -> None:
         """Close every lane; nothing is in flight any more."""
@@ -97,11 +101,10 @@ class Roster:
         if self._leaving:
             await asyncio.wait(self._leaving)
 
-    def _retire(self, lane: Lane, drained: Drained) -> asyncio.Task[None]:
-        leaving = asyncio.create_task(_close(lane, drained), name=f"close {lane.recipient.name}")
+    def _retire(self, lane: Lane, drained: Drained, then: Callable[[], Awaitable[None]] | None = None) -> None:
+        leaving = asyncio.create_task(_close(lane, drained, then), name=f"close {lane.recipient.name}")
         self._leaving.add(leaving)
         leaving.add_done_callback(self._leaving.discard)
-        return leaving
 
 
 def identity_of(notification: NotificationSettings) -> str:
@@ -117,6 +120,8 @@ async def _open(lane: Lane) -> None:
         log.error("the channel takes too long to open", config=lane.recipient.name, seconds=OPENING)
 
 
-async def _close(lane: Lane, drained: Drained) -> None:
+async def _close(lane: Lane, drained: Drained, then: Callable[[], Awaitable[None]] | None) -> None:
     await drained(lane.recipient.id)
+    if then:
+        await then()
     await lane.close()

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from typing import Protocol
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Protocol
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -17,11 +18,12 @@ from notifyd.clock import Clock
 from notifyd.errors import NotifydError
 from notifyd.roster import Roster, identity_of
 from notifyd.settings import Body, BodyReader, NotificationSettings, Settings, sqlite_path
-from notifyd.store import configs, outbox, precedence
+from notifyd.store import configs, edits, trials
 from notifyd.store.configs import StoredConfig
-from notifyd.store.database import Database
+from notifyd.store.edits import Outdated, Written
 from notifyd.store.sealing import Seal
 from notifyd.store.thread import StoreThread
+from notifyd.store.trail import Actor, Change
 
 BEGINS_WITHIN = 15.0
 """Seconds that a test has to begin, beside what else its config has to send."""
@@ -29,7 +31,23 @@ BEGINS_WITHIN = 15.0
 LONGEST_TEST = 60.0
 """Seconds after which nobody waits for a test any more, however long its config may take."""
 
+_TRIES = 10
+
+Edit = Callable[[Mapping[str, Any]], Any]
+"""From a config as people see it to the body that is to take its place."""
+
+Agrees = Callable[[StoredConfig], bool]
+"""Whether a config is still what an edit was made for."""
+
 log = structlog.get_logger("notifyd.saved")
+
+
+class Missing(NotifydError):
+    """There is no such config."""
+
+
+class ReadOnly(NotifydError):
+    """The config belongs to the settings file."""
 
 
 class Sending(Protocol):
@@ -37,19 +55,20 @@ class Sending(Protocol):
 
     def wake(self) -> None: ...
     async def drained(self, config_id: str) -> None: ...
-    def attempted(self, delivery_id: str) -> Awaitable[None]: ...
+    def attempted(self, delivery_id: str) -> asyncio.Future[None]: ...
 
 
 class SavedConfigs:
     """See the module's docstring. `problems` says, by id, why a config that is stored cannot be used."""
 
     def __init__(self, settings: Settings, store: StoreThread, roster: Roster, sending: Sending, clock: Clock) -> None:
-        self.store, self.roster, self.sending, self.clock = store, roster, sending, clock
+        self.settings, self.store, self.roster, self.sending, self.clock = settings, store, roster, sending, clock
         key = settings.security.key
         self.seal = Seal(sqlite_path(settings.daemon.state), key.reveal() if key else None)
         self.reader = BodyReader(settings.registry, settings.shared)
         self.problems: dict[str, str] = {}
         self._one_at_a_time = asyncio.Lock()
+        self._testing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def start(self) -> None:
         """Take on every config there is. StoreError where the key of their secrets is wrong or gone."""
@@ -92,16 +111,78 @@ class SavedConfigs:
         await self.store(configs.cancel_idle, self.clock())
 
     async def test(self, notification: NotificationSettings) -> str:
-        """Send one test, and wait for the attempt. The id of its delivery. It is not tried again: somebody is waiting."""
-        identity = identity_of(notification)
+        """Send one test, and wait for its attempt, but not for ever. The id of its delivery."""
         patience = min(BEGINS_WITHIN + notification.timeout.total_seconds(), LONGEST_TEST)
         async with self._lane(notification):
-            delivery = await self.store(_enqueue, identity, notification.name, self.clock)
+            delivery = await self.store(trials.begin, identity_of(notification), notification.name, self.clock())
             attempted = self.sending.attempted(delivery)
             self.sending.wake()
-            await _within(patience, attempted)
-            await self.store(outbox.cancel_delivery, delivery, "a test is not tried again", self.clock())
+            await asyncio.wait([attempted], timeout=patience)
+            await self.store(trials.end, delivery, self.clock())
         return delivery
+
+    # -- edits -----------------------------------------------------------------------------------
+
+    async def create(self, raw: Any, actor: Actor) -> StoredConfig:
+        """Make a config of a body. BodyError where it is none; NameTaken where its name is another's."""
+        derive_name = not isinstance(raw, dict) or raw.get("name") is None
+        written, _ = await asyncio.to_thread(self._written, raw, "", None)
+        stored = await self.store(edits.create, written, actor, self.clock(), derive_name=derive_name)
+        await self.apply(stored.id)
+        return stored
+
+    async def replace(self, identity: str, edit: Edit, actor: Actor, agrees: Agrees) -> StoredConfig:
+        """Put what `edit` makes of a config in its place. Where another writer was quicker, begin with what they wrote.
+
+        Raises as `create`; and Missing, ReadOnly, and Outdated where the config is not one that `agrees`.
+        """
+        for _ in range(_TRIES):
+            stored = await self._editable(identity, agrees)
+            before = self.body(stored)
+            written, after = await asyncio.to_thread(self._written, edit(before.shown), identity, before)
+            changes = [Change(*difference) for difference in before.differences(after)]
+            if not changes:
+                return stored
+            with suppress(Outdated):
+                stored = await self.store(
+                    edits.replace, identity, stored.version, written, changes, actor, self.clock()
+                )
+                await self.apply(identity)
+                return stored
+        raise Outdated(f"the config {identity} is being changed all the time")
+
+    async def delete(self, identity: str, actor: Actor, agrees: Agrees) -> None:
+        """Delete a config; its history stays. Raises as `replace`."""
+        for _ in range(_TRIES):
+            stored = await self._editable(identity, agrees)
+            with suppress(Outdated):
+                await self.store(edits.delete, identity, stored.version, actor, self.clock())
+                await self.apply(identity)
+                return
+        raise Outdated(f"the config {identity} is being changed all the time")
+
+    async def _editable(self, identity: str, agrees: Agrees) -> StoredConfig:
+        stored = await self.store(configs.get, identity)
+        if stored is None:
+            raise Missing(f"there is no config {identity}")
+        if stored.provisioned:
+            raise ReadOnly(f"{stored.name} is written in {self.where(stored)}: change it there, and reload notifyd")
+        if not agrees(stored):
+            raise Outdated(f"the config {identity} has been changed meanwhile")
+        return stored
+
+    def where(self, stored: StoredConfig) -> str:
+        """ "file:line" of a config of the settings file."""
+        return next((n.where for n in self.settings.notifications if identity_of(n) == stored.id), "the settings file")
+
+    def _written(self, raw: Any, identity: str, before: Body | None) -> tuple[Written, Body]:
+        """A body as it is stored. Blocks: plugins check their options, and may take their time."""
+        _, body = self.reader.read(raw, identity, before)
+        tables = dict(body.shown)
+        texts = {name: json.dumps(tables.pop(name)) for name in ("config", "filters", "group")}
+        columns = {name: tables.pop(name) for name in ("name", "notification_type", "enabled", "system")}
+        sealed = self.seal.seal(json.dumps(body.own))
+        return Written(**columns, **texts, others=json.dumps(tables), sealed=sealed), body
 
     # -- one config ------------------------------------------------------------------------------
 
@@ -122,23 +203,21 @@ class SavedConfigs:
                 await self._remove(stored.id)
 
     async def _remove(self, identity: str) -> None:
-        leaving = self.roster.remove(identity, self.sending.drained)
+        """Cancel what waits at once, and, once it has ended, what was in flight and would be tried again."""
+        self.roster.remove(identity, self.sending.drained, then=self.cancel_idle)
         await self.cancel_idle()
-        if leaving:
-            # What was in flight may fail, and would wait to be tried again.
-            leaving.add_done_callback(lambda _: self._soon(self.cancel_idle()))
 
     @asynccontextmanager
     async def _lane(self, notification: NotificationSettings) -> AsyncIterator[None]:
         """The config's own lane; for one that is off, or was never saved, a lane for as long as the test takes."""
         identity = identity_of(notification)
-        if identity in self.roster.lanes:
-            yield
-            return
-        await self.roster.put_lane(notification)
-        lane = self.roster.lanes[identity]
-        try:
-            yield
-        finally:
-            if self.roster.lanes.get(identity) is lane and all(g.recipient.id != identity for g in self.roster.gates):
-                self.roster.remove(identity, self.sending.drained)
+        async with self._testing.setdefault(identity, asyncio.Lock()):
+            if identity in self.roster.lanes:
+                yield
+                return
+            await self.roster.put_lane(notification)
+            try:
+                yield
+            finally:
+                if not self.roster.tells(identity):
+                    self.roster.remove(identity, self.sending.drained)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import structlog
 
@@ -42,7 +42,7 @@ class Sender:
 
     def __init__(
         self,
-        lanes: Mapping[str, Lane],
+        lanes: Mapping[str, Lane],  # live: configs come and go
         store: StoreThread,
         clock: Clock,
         health: Health,
@@ -52,6 +52,8 @@ class Sender:
         self._settled: list[Settled] = []
         self._attempts: dict[asyncio.Task[None], Claimed] = {}
         self._failures: Counter[str] = Counter()  # in a row, by config id
+        self._awaited: dict[str, list[asyncio.Future[None]]] = {}  # by delivery id
+        self._turning = asyncio.Lock()
         self._woken = asyncio.Event()
         self._stopping = False
         self._failing = ""
@@ -82,6 +84,23 @@ class Sender:
             log.error(
                 "what was sent last could not be recorded; the next start repeats it", count=count, why=str(error)
             )
+        self._recorded(item.claimed for item in self._settled)
+        self._attempts, self._settled = {}, []
+
+    def attempted(self, delivery_id: str) -> asyncio.Future[None]:
+        """Done once an attempt at the delivery has ended and is recorded, or the sender has stopped."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._awaited.setdefault(delivery_id, []).append(future)
+        return future
+
+    async def drained(self, config_id: str) -> None:
+        """Wait until every attempt of a config that has begun by now is recorded. A turn counts as its attempts."""
+        async with self._turning:
+            begun = [claimed for claimed in self._attempts.values() if claimed.config_id == config_id]
+            begun += [item.claimed for item in self._settled if item.claimed.config_id == config_id]
+            recorded = [self.attempted(claimed.notification.id) for claimed in begun]
+        if recorded:
+            await asyncio.wait(recorded)
 
     async def _run(self) -> None:
         """Turn after turn. One that fails is said once, and tried again: nothing is lost by it."""
@@ -112,19 +131,27 @@ class Sender:
             log.error("the outbox cannot be used; it is tried again every second", error=text, exc_info=bug)
 
     async def _turn(self) -> list[Claimed]:
-        settled, self._settled = self._settled, []
-        free = {config: lane.capacity for config, lane in self.lanes.items()}
-        try:
-            claimed = await self.store(outbox.turn, settled, free, self.clock())
-        except BaseException:
-            self._settled = settled + self._settled
-            raise
-        for each in claimed:
-            self._begin(each)
+        async with self._turning:
+            lanes = dict(self.lanes)
+            settled, self._settled = self._settled, []
+            free = {config: lane.capacity for config, lane in lanes.items()}
+            try:
+                claimed = await self.store(outbox.turn, settled, free, self.clock())
+            except BaseException:
+                self._settled = settled + self._settled
+                raise
+            self._recorded(item.claimed for item in settled)
+            for each in claimed:
+                self._begin(lanes[each.config_id], each)
         return claimed
 
-    def _begin(self, claimed: Claimed) -> None:
-        lane = self.lanes[claimed.config_id]
+    def _recorded(self, attempts: Iterable[Claimed]) -> None:
+        for claimed in attempts:
+            for future in self._awaited.pop(claimed.notification.id, ()):
+                if not future.done():
+                    future.set_result(None)
+
+    def _begin(self, lane: Lane, claimed: Claimed) -> None:
         lane.in_flight += 1
         task = asyncio.create_task(self._attempt(lane, claimed), name=f"attempt {claimed.notification.id}")
         self._attempts[task] = claimed

@@ -50,7 +50,7 @@ def explain(record: Record, known: Known) -> str:
 def _reading(state: SourceState) -> str:
     """How reading fares."""
     if state.error:
-        return f"the source cannot be read since {local(state.failed_at)}: {state.error}"
+        return f"the source cannot be read since {local(state.failing_since)}: {state.error}"
     return f"reading was at {state.cursor} at {local(state.read_at)}"
 
 

@@ -104,7 +104,7 @@ _SOURCE_COLUMNS = ("name", "in the file", "last read", "at the end", "cursor", "
 
 
 def _source_cells(state: SourceState, source: SourceSettings | None) -> tuple[Cell, ...]:
-    error = f"since {local(state.failed_at)}: {state.error}" if state.error else None
+    error = f"since {local(state.failing_since)}: {state.error}" if state.error else None
     return (
         source.name if source else state.name, _in_file(source), state.read_at or _NOT_READ_YET, state.at_end,
         state.cursor, state.epoch, state.watched, state.set_aside, error,

@@ -46,7 +46,7 @@ def _show_sources(found: Status) -> None:
     )
     for source in found.sources:
         if source.error:
-            say(f"{source.name} cannot be read since {local(source.failed_at)}: {source.error}")
+            say(f"{source.name} cannot be read since {local(source.failing_since)}: {source.error}")
 
 
 def _source_cells(book: SourceBook) -> list[Cell]:

@@ -235,13 +235,15 @@ class _Fold:
     def _running(self, record: Record) -> None:
         run = self._run(record)
         if self._is_whole_run(record):
-            self._reopen(run)
+            self._reopen(run, record)
         self._touch(run, record)
         self._place(run, record)
 
-    def _reopen(self, run: Run) -> None:
+    def _reopen(self, run: Run, record: Record) -> None:
         if run.state is RunState.FAILED:
             _leave_failure(run)
+        if run.state is not RunState.OPEN:
+            run.start = position_of(record)
         run.state = RunState.OPEN
         self.open.setdefault(run.schedule, {})[run.run_id] = (run.schedule, run.run_id)
 

@@ -89,6 +89,8 @@ def _check(node: nodes.Node) -> None:
         _check_literal(node)
     if isinstance(node, nodes.Getattr) and isinstance(node.node, nodes.Name):
         _check_field(node.node.name, node)
+    if isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Slice) and isinstance(node.node, nodes.Literal):
+        raise Refused("what is written out cannot be sliced", node.lineno)  # Python's compiler would warn of it
 
 
 def _check_literal(literal: nodes.Node) -> None:

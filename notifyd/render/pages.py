@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from functools import cache
 
@@ -13,6 +14,8 @@ from notifyd.api import Rendered
 from notifyd.render.view import View
 
 WIDTH = 76
+
+_ADDRESS = re.compile(r"""(https?://[^\s<>"']*[^\s<>"'.,;:!?)])""")
 
 
 def page_of(view: View) -> Rendered:
@@ -53,6 +56,7 @@ def _environment() -> SandboxedEnvironment:
     )
     environment.filters["hang"] = hang
     environment.filters["breaks"] = breaks
+    environment.filters["followed"] = followed
     return environment
 
 
@@ -87,7 +91,14 @@ def breaks(text: str) -> Markup:
 
 def linked(text: str, link: str) -> Markup:
     """The text, escaped, in which our own link can be followed. No other can: a log may have written it."""
-    if not link:
-        return breaks(text)
-    anchor = Markup('<a href="{0}" style="color:inherit;">{0}</a>').format(link)
-    return anchor.join(breaks(part) for part in text.split(link))
+    return _anchor(link).join(breaks(part) for part in text.split(link)) if link else breaks(text)
+
+
+def followed(text: str) -> Markup:
+    """The text, escaped, in which every address can be followed: for what the settings say, and no log."""
+    parts = _ADDRESS.split(text)  # texts and addresses in turn
+    return Markup().join(_anchor(part) if number % 2 else part for number, part in enumerate(parts))
+
+
+def _anchor(address: str) -> Markup:
+    return Markup('<a href="{0}" style="color:inherit;">{0}</a>').format(address)

@@ -1,4 +1,8 @@
-"""One notification of every kind of event, and a digest: what a template is tried with before it is needed."""
+"""One notification of every kind of event, and a digest: what a template is tried with before it is needed.
+
+Of the details there are only those that every event of its type has, so that a template which counts on another
+is found out.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +41,7 @@ EVENTS: Mapping[EventType, Event] = {
             **_RUN,
             entity_type="orders",
             error_type="sync_failure",
-            details={"connector": "quickbooks", "entity": "orders", "sync_id": "4711"},
+            details={"connector": "quickbooks"},
         ),
         _event(
             EventType.RATE_LIMIT,
@@ -45,7 +49,7 @@ EVENTS: Mapping[EventType, Event] = {
             "The API rate limit of quickbooks was reached. Retry after 60 seconds.",
             **_RUN,
             error_type="rate_limit",
-            details={"connector": "quickbooks", "retry_after": "60"},
+            details={"connector": "quickbooks", "error": "500: QuickBooks rate limit exceeded (retry after 60 s)"},
         ),
         _event(
             EventType.CONNECTION_FAILURE,
@@ -65,17 +69,19 @@ EVENTS: Mapping[EventType, Event] = {
         ),
         _event(
             EventType.STUCK_RUN,
-            "Stuck Run: quickbooks",
-            "A run of quickbooks has not ended for 2 hours.",
+            "Run Stuck: quickbooks",
+            "A run of quickbooks has been running since 2026-11-24T19:00:00.000000Z and has not ended.",
             **_RUN,
             error_type="stuck_run",
+            details={"connector": "quickbooks", "running_since": "2026-11-24T19:00:00.000000Z"},
         ),
         _event(
             EventType.SOURCE_UNREACHABLE,
-            "Source Unreachable: shop",
-            "The source shop could not be read for 5 minutes: the database is locked.",
+            "Sync Log Unreachable: shop",
+            "The sync log shop could not be read since 2026-11-24T20:55:00.000000Z, so its failures are unseen",
             source="shop",
             error_type="source_unreachable",
+            details={"since": "2026-11-24T20:55:00.000000Z", "error": "locked"},
         ),
         _event(
             EventType.CHANNEL_FAILING,

@@ -75,7 +75,8 @@ class Sandbox(SandboxedEnvironment):
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805
         """Call what is safe, and pay for what comes of it."""
         if not __self.is_safe_callable(__obj):
-            raise Refused(f"{getattr(__obj, '__name__', 'this')}() cannot be called in a notification")
+            name = getattr(__obj, "__name__", "")
+            raise Refused(f"{f'{name}()' if name else 'this'} cannot be called in a notification")
         return paid(__context.call(__obj, *args, **kwargs))
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:

@@ -7,7 +7,7 @@ read (document, locate) → find plugins → check each section (model, sources,
 from typing import Any
 
 from notifyd.settings.bodies import Body, BodyError, BodyReader, Fault
-from notifyd.settings.columns import Column, Columns
+from notifyd.settings.columns import Column, Columns, StatusMap
 from notifyd.settings.cron import Cron
 from notifyd.settings.durations import Duration, format_duration, parse_duration
 from notifyd.settings.load import Settings, default_state, load
@@ -49,6 +49,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "SourceSettings",
+    "StatusMap",
     "default_config_text",
     "default_state",
     "format_duration",

@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     PlainSerializer,
     PlainValidator,
+    StringConstraints,
     TypeAdapter,
-    WithJsonSchema,
 )
 
 from notifyd.model import Status
-from notifyd.settings.values import Also, Table, Text, Written
+from notifyd.settings.values import Also, Regex, Table, Text, Written
 
 
 @dataclass(frozen=True)
 class Column:
-    """Where a field of a Record comes from: a column, or a path inside the JSON that a column holds."""
+    """Where a field of a Record comes from: a column, a path inside the JSON that a column holds, or SQL.
+
+    `column` is the column's name, or the SQL expression where `sql` is true. `parts` are the columns whose
+    values together are the field.
+    """
 
     column: str
     json: str | None = None
+    sql: bool = False
+    parts: tuple[str, ...] = ()
 
 
 class _ColumnTable(Table):
@@ -34,22 +42,48 @@ class _ColumnTable(Table):
     path: Text | None = Field(None, alias="json", description="A path inside the JSON that the column holds.")
 
 
+def _expression(text: str) -> str:
+    if ";" in text or "--" in text or "/*" in text or "\0" in text:
+        raise ValueError("is one SQL expression over the columns of a row, without ; and comments")
+    return text
+
+
+class _SqlTable(Table):
+    """An SQL expression over the columns of a row."""
+
+    sql: Annotated[Text, StringConstraints(max_length=1_000), AfterValidator(_expression)] = Field(
+        description="An expression in the database's own SQL, such as \"split_part(job, '/', 1)\"."
+    )
+
+
 def _column(value: Any) -> Column:
     if isinstance(value, Column):
         return value
     if isinstance(value, str) and value:
         return Column(value)
+    if isinstance(value, dict) and "sql" in value:
+        return Column(_SqlTable.model_validate(value).sql, sql=True)
     if isinstance(value, dict):
         table = _ColumnTable.model_validate(value)
         return Column(table.column, table.path)
-    raise ValueError('expected a column\'s name, or { column = "payload", json = "error.text" }')
+    if isinstance(value, list) and value:
+        parts = _NAMES.validate_python(value, strict=True)
+        return Column(", ".join(parts), parts=tuple(parts))
+    raise ValueError(
+        'expected a column\'s name, a list of them, { column = "payload", json = "error.text" }, or { sql = "…" }'
+    )
 
 
 ColumnRef = Annotated[
     Column,
     PlainValidator(_column),
     PlainSerializer(asdict),
-    Written({"type": "string", "minLength": 1}, _ColumnTable),
+    Written(
+        {"type": "string", "minLength": 1},
+        {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1},
+        _ColumnTable,
+        _SqlTable,
+    ),
 ]
 
 _NAMES: TypeAdapter[list[str]] = TypeAdapter(list[Text])
@@ -93,17 +127,33 @@ class Columns(Table):
     )
 
 
-def _raw_value(value: Any) -> str:
+class _StatusPattern(Table):
+    """The raw values that a pattern matches from their first to their last character."""
+
+    matches: Regex = Field(description="A regular expression, matched with the whole value, whatever the case.")
+
+
+class StatusMap(dict[str, Status]):
+    """Raw value → Status; and, for what is not listed itself, `patterns` in their order."""
+
+    def __init__(self, listed: Mapping[str, Status], patterns: Sequence[tuple[re.Pattern[str], Status]] = ()) -> None:
+        super().__init__(listed)
+        self.patterns = tuple(patterns)
+
+
+def _raw_value(value: Any) -> str | re.Pattern[str]:
     """A raw status as the text that sources compare with; job tables often keep numbers."""
     if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
         return str(value)
-    raise ValueError("expected text or a whole number")
+    if isinstance(value, dict):
+        return _StatusPattern.model_validate(value).matches
+    raise ValueError('expected text, a whole number, or { matches = "…" }')
 
 
 RawValue = Annotated[
-    str,
+    str | re.Pattern[str],
     PlainValidator(_raw_value),
-    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}]}),
+    Written({"type": "string"}, {"type": "integer"}, _StatusPattern),
 ]
 
 
@@ -118,23 +168,28 @@ class StatusLists(Table):
     ignored: list[RawValue] = Field(default_factory=list, description="Of no interest here.")
 
 
-def _statuses(value: Any) -> Mapping[str, Status]:
+def _statuses(value: Any) -> StatusMap:
     """Raw value → Status, from lists of raw values per status."""
-    if isinstance(value, Mapping) and value and all(isinstance(status, Status) for status in value.values()):
+    if isinstance(value, StatusMap):
         return value
-    lists: dict[str, list[str]] = StatusLists.model_validate(value).model_dump()
-    statuses: dict[str, Status] = {}
-    for status, raws in lists.items():
-        for raw in raws:
-            if statuses.setdefault(raw, Status(status)) != status:
-                raise ValueError(f'"{raw}" is listed under both {statuses[raw]} and {status}')
-    if Status.FAILURE not in statuses.values():
+    if isinstance(value, Mapping) and value and all(isinstance(status, Status) for status in value.values()):
+        return StatusMap(value)
+    lists = StatusLists.model_validate(value)
+    listed: dict[str, Status] = {}
+    patterns: list[tuple[re.Pattern[str], Status]] = []
+    for status in StatusLists.model_fields:
+        for raw in getattr(lists, status):
+            if isinstance(raw, re.Pattern):
+                patterns.append((raw, Status(status)))
+            elif listed.setdefault(raw, Status(status)) != status:
+                raise ValueError(f'"{raw}" is listed under both {listed[raw]} and {status}')
+    if Status.FAILURE not in (*listed.values(), *(status for _, status in patterns)):
         raise ValueError('names no failure, so nothing would ever be told; expected failure = ["…"]')
-    return statuses
+    return StatusMap(listed, patterns)
 
 
 Statuses = Annotated[
-    Mapping[str, Status],
+    StatusMap,
     PlainValidator(_statuses),
     PlainSerializer(dict),
     Written(StatusLists),

@@ -89,6 +89,10 @@ class Database(Protocol):
         """SQL for the expression as text, at most `limit` characters of it; NULL stays NULL."""
         ...
 
+    def joined(self, expressions: Sequence[str]) -> str:
+        """SQL for the expressions as one text, a slash between them and a dash for NULL."""
+        ...
+
     def time(self, expression: str, kind: Kind) -> str:
         """SQL for a time as the mapping reads it: what is an instant says so."""
         ...

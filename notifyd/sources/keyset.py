@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 from notifyd.model import Record
 from notifyd.sources.batch import Batch, SetAside
@@ -43,7 +43,7 @@ class Keyset:
     where rows have no dates, from its end. Either way a new epoch begins, as its numbers come again.
     """
 
-    name: ClassVar[str]
+    name: str
 
     def __init__(self, order: str, column: str) -> None:
         self.order = order
@@ -118,7 +118,7 @@ class Keyset:
 
 
 class ByKey(Keyset):
-    """By the key itself, with a gap list where keys are given before rows are committed."""
+    """By the key, on a server: with a gap list, as keys are given before rows are committed."""
 
     name = "key"
 
@@ -153,7 +153,7 @@ class ByKey(Keyset):
     def _at_end(self, log: SyncLog, now: datetime) -> Place:
         """The end of the log; rows that are being written now come behind it, wherever their keys stand."""
         end = super()._at_end(log, now)
-        if log.relation.writers is None or end.at is None:
+        if end.at is None:
             return end
         numbers = sorted(row[0] for row in log.newest(self.order, _STRIDE))
         skipped = holes(numbers[0] - 1 if len(numbers) == _STRIDE else 0, numbers) if numbers else []
@@ -163,11 +163,9 @@ class ByKey(Keyset):
     def _checked(self, log: SyncLog, place: Place, now: datetime) -> tuple[Place, Batch | None]:
         """The place with what is known of the log's end, and what to do if its numbers come again.
 
-        Where a sequence gives the numbers, a log that ends before what was read may only have lost its newest
-        rows. It was emptied or restored if it then grows there.
+        A log that ends before what was read may only have lost its newest rows, as a sequence does not go back.
+        It was emptied or restored if it then grows there.
         """
-        if log.relation.writers is None:
-            return place, self._restarted(log, place, now)
         last = self._last(log)
         if place.at is None or (last is not None and last >= place.at):
             return replace(place, fallen=None), None
@@ -186,7 +184,7 @@ class ByKey(Keyset):
 
     def _skipped(self, log: SyncLog, place: Place, page: Page) -> list[Range]:
         """The keys that are missing before and between the rows of a page."""
-        if log.relation.writers is None or page.rows == 0:
+        if page.rows == 0:
             return []
         at = min(0, self._whole(page.place)) if place.at is None else place.at
         return holes(at, _numbers(page))
@@ -247,14 +245,19 @@ class ByKey(Keyset):
         )
 
 
-class ByRowid(Keyset):
-    """By the row number of the database, held in its place by the keys of the last rows."""
+class Anchored(Keyset):
+    """By a number in a database whose writers exclude each other, held in its place by the last rows.
 
-    name = "rowid"
+    Its numbers are no identity: SQLite gives the newest one again once its row is deleted, and REPLACE, VACUUM
+    or a restored dump move rows. `identity` is SQL for what a row keeps through all that: its key, where the
+    number is another; else its run and when it was written, if they are mapped.
+    """
 
-    def __init__(self, order: str, column: str, key: str) -> None:
+    def __init__(self, name: str, order: str, column: str, identity: str | None, *, by_key: bool) -> None:
         super().__init__(order, column)
-        self._key = key
+        self.name = name  # a cursor of one is none of the other
+        self._identity = identity
+        self._by_key = by_key
 
     def read(self, log: SyncLog, place: Place, now: datetime, limit: int) -> Batch:
         held, note = self._held(log, place, now)
@@ -263,67 +266,61 @@ class ByRowid(Keyset):
             return restarted
         reached = self._reached(held, page, now)
         if page.rows:
-            reached = replace(reached, anchor=self._anchored(log, reached))
+            reached = replace(reached, anchor=self._anchored(log, reached.at))
         batch = _batch(reached, page, limit)
         return replace(batch, notes=(note,)) if note else batch
 
     def _at_end(self, log: SyncLog, now: datetime) -> Place:
         end = super()._at_end(log, now)
-        return replace(end, anchor=self._anchored(log, end))
+        return replace(end, anchor=self._anchored(log, end.at))
 
-    def _anchored(self, log: SyncLog, place: Place) -> Anchor:
-        """The last rows up to a place. A key that is cut or NULL anchors nothing."""
-        sql = f"SELECT {self.order}, {self._text_of_key(log)} FROM {log.relation.sql} WHERE {self.order} <= :at"
-        sql += f" ORDER BY {self.order} DESC LIMIT {_ANCHORED}"
-        rows = log.database.read(sql, {"at": place.at if place.at is not None else _FIRST}, list)
-        return tuple((at, key) for at, key in reversed(rows) if key)
+    def _anchored(self, log: SyncLog, at: int | None) -> Anchor:
+        """The last rows up to a place, as far as they have an identity."""
+        if self._identity is None or at is None:
+            return ()
+        rows = self._identities(log, f"{self.order} <= :at ORDER BY {self.order} DESC LIMIT {_ANCHORED}", {"at": at})
+        return tuple((number, identity) for number, identity in reversed(rows) if identity)
 
     def _held(self, log: SyncLog, place: Place, now: datetime) -> tuple[Place, str]:
         """The place as it is in the log now, and what to say if it has moved."""
         if not place.anchor:
             return place, ""
-        now_at = self._keys_at(log, [at for at, _ in place.anchor])
-        if all(now_at.get(at) == key for at, key in place.anchor[-1:]):
-            return place, ""
-        in_place = [at for at, key in place.anchor if now_at.get(at) == key]
+        names = {f"at{n}": at for n, (at, _) in enumerate(place.anchor)}
+        condition = f"{self.order} IN ({', '.join(f':{name}' for name in names)})"
+        there: dict[int, str] = dict(self._identities(log, condition, names))
+        in_place = tuple(one for one in place.anchor if there.get(one[0]) == one[1])
+        if place.anchor[-1] in in_place or not there:
+            return place, ""  # where all were purged, that says nothing of the others
         if in_place:
-            # What stood behind was deleted, replaced or numbered anew; what stands there now was not read.
-            held = replace(place, at=in_place[-1], anchor=tuple(one for one in place.anchor if one[0] in in_place))
-            return (held, "") if held.anchor != place.anchor else (place, "")
-        if not now_at:
-            return place, ""  # all of them purged: that says nothing about the others
-        return self._held_by_key(log, place, now)
+            # What stood behind was deleted or replaced; what stands there now was not read.
+            return self._behind(place, replace(place, at=in_place[-1][0], anchor=in_place))
+        return self._found_again(log, place, now)
 
-    def _held_by_key(self, log: SyncLog, place: Place, now: datetime) -> tuple[Place, str]:
+    def _behind(self, place: Place, held: Place) -> tuple[Place, str]:
+        if self._by_key:
+            return held, ""
+        note = f"the last rows that were read are gone or others: {self._column} {place.at}; {_reading_from(held)}"
+        return replace(held, epoch=place.epoch + 1), note
+
+    def _found_again(self, log: SyncLog, place: Place, now: datetime) -> tuple[Place, str]:
         """Its rows have other numbers now, as after VACUUM: found again by key; or it is another log."""
-        where, parameters = log.having("key", [key for _, key in place.anchor])
-        rows = log.newest(self.order, _STRIDE, where, parameters)
-        found = {row[1]: row[0] for row in rows}
-        places = [found[key] for _, key in place.anchor if key in found]
+        places = self._places(log, place) if self._by_key else []
         if places:
             at = places[-1] if places == sorted(places) else min(places)
-            moved = replace(place, at=at)
-            note = (
-                f"the rows of the log have other numbers now: {self._column} {place.at} is {at}; {_reading_from(moved)}"
-            )
-            return replace(moved, anchor=self._anchored(log, moved)), note
-        anew = replace(
-            self.since(log, place.newest, now), epoch=place.epoch + self._numbers_are_keys, newest=place.newest
-        )
+            moved = replace(place, at=at, anchor=self._anchored(log, at))
+            return moved, f"the rows have other numbers now: {self._column} {place.at} is {at}; {_reading_from(moved)}"
+        anew = replace(self.since(log, place.newest, now), epoch=place.epoch + (not self._by_key), newest=place.newest)
         return anew, f"the log is another one than was read, or all of it was replaced; {_reading_from(anew)}"
 
-    def _keys_at(self, log: SyncLog, places: Sequence[int]) -> dict[int, str]:
-        parameters = {f"at{n}": at for n, at in enumerate(places)}
-        names = ", ".join(f":{name}" for name in parameters)
-        sql = f"SELECT {self.order}, {self._text_of_key(log)} FROM {log.relation.sql} WHERE {self.order} IN ({names})"
-        return dict(log.database.read(sql, parameters, list))
+    def _places(self, log: SyncLog, place: Place) -> list[int]:
+        """Where the rows of the anchor stand now."""
+        where, parameters = log.having("key", [key for _, key in place.anchor])
+        found = {row[1]: row[0] for row in log.newest(self.order, _STRIDE, where, parameters)}
+        return [found[key] for _, key in place.anchor if key in found]
 
-    @property
-    def _numbers_are_keys(self) -> bool:
-        return self._key == self.order
-
-    def _text_of_key(self, log: SyncLog) -> str:
-        return log.database.text(self._key)
+    def _identities(self, log: SyncLog, condition: str, parameters: dict[str, int]) -> list[Row]:
+        sql = f"SELECT {self.order}, {self._identity} FROM {log.relation.sql} WHERE {condition}"
+        return log.database.read(sql, parameters, list)
 
 
 _ENDS = ("first", "last")

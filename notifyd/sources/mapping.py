@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from notifyd.model import Record, Status
-from notifyd.settings import SourceSettings
+from notifyd.settings import SourceSettings, StatusMap
 from notifyd.sources import documents
 from notifyd.sources.batch import SetAside
 from notifyd.sources.database import Row
@@ -158,19 +158,23 @@ class RowMapping:
 
 
 class Statuses(dict[str | None, Status]):
-    """Raw value → Status: exactly as mapped, else whatever the case and the spaces around it, else UNMAPPED."""
+    """Raw value → Status: exactly as listed, else whatever the case and spaces, else by pattern, else UNMAPPED."""
 
     def __init__(self, mapped: Mapping[str, Status]) -> None:
         super().__init__()
+        self._patterns = mapped.patterns if isinstance(mapped, StatusMap) else ()
         self._exact = dict(mapped)
         self._folded = {_fold(raw): status for raw, status in reversed(list(mapped.items()))}  # the first one wins
 
     def __missing__(self, raw: str | None) -> Status:
         status = Status.UNMAPPED
         if raw is not None:
-            status = self._exact.get(raw) or self._folded.get(_fold(raw), status)
+            status = self._exact.get(raw) or self._folded.get(_fold(raw)) or self._matching(raw.strip())
         _remember(self, raw, status)
         return status
+
+    def _matching(self, raw: str) -> Status:
+        return next((status for pattern, status in self._patterns if pattern.fullmatch(raw)), Status.UNMAPPED)
 
 
 class Labels(dict[str | None, str | None]):

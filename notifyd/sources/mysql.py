@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final, TypeVar
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -103,6 +103,10 @@ class MysqlDatabase:
     def text(self, expression: str, limit: int | None = None) -> str:
         text = f"CAST({expression} AS CHAR)"
         return text if limit is None else f"substr({text}, 1, {limit})"
+
+    def joined(self, expressions: Sequence[str]) -> str:
+        texts = ", ".join(f"coalesce({self.text(one)}, '-')" for one in expressions)
+        return f"concat_ws('/', {texts})"
 
     def time(self, expression: str, kind: Kind) -> str:
         # The session's zone is UTC, so a TIMESTAMP is in UTC, while a DATETIME is in whatever zone it was written.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
@@ -119,6 +119,9 @@ class PostgresDatabase:
     def text(self, expression: str, limit: int | None = None) -> str:
         text = f"CAST({expression} AS text)"
         return text if limit is None else f"substr({text}, 1, {limit})"
+
+    def joined(self, expressions: Sequence[str]) -> str:
+        return " || '/' || ".join(f"coalesce({self.text(one)}, '-')" for one in expressions)
 
     def time(self, expression: str, kind: Kind) -> str:
         return expression

@@ -73,7 +73,7 @@ class Selection:
         wanted = [*FIELDS, *(f"details.{name}" for name in self.details)]
         self._first_document = 1 + len(wanted)
         values = [self._value(index, name) for index, name in enumerate(wanted, start=1)]
-        values += [database.text(self.expression(column), DOCUMENT_READ) for column in self._documents]
+        values += [database.text(relation.columns[name.lower()], DOCUMENT_READ) for name in self._documents]
         self.sql = ", ".join(values)
         self.width = 1 + len(values)
 
@@ -82,25 +82,35 @@ class Selection:
         """Whether any time of a row is mapped."""
         return any(name in self.columns for name in TIMES)
 
-    def expression(self, column: str) -> str:
-        """The SQL of a column that the relation has."""
-        return self._relation.columns[column.lower()]
+    def expression(self, column: Column) -> str:
+        """The SQL of what is mapped; the relation has its columns."""
+        if column.sql:
+            return f"({column.column})"
+        if column.parts:
+            return self._database.joined([self._relation.columns[part.lower()] for part in column.parts])
+        return self._relation.columns[column.column.lower()]
 
     def plain(self, field: str) -> str | None:
         """The SQL of a field that is a column by itself; None where it is not mapped, or lies inside JSON."""
         column = self.columns.get(field)
-        return self.expression(column.column) if column and column.json is None else None
+        return self.expression(column) if column and column.json is None else None
 
     def kind(self, field: str) -> Kind:
         """What the column of a mapped field holds."""
-        return self._relation.kinds.get(self.columns[field].column.lower(), Kind.ANY)
+        return self._kind(self.columns[field])
+
+    def _kind(self, column: Column) -> Kind:
+        if not column.sql and not column.parts:
+            return self._relation.kinds.get(column.column.lower(), Kind.ANY)
+        source = f"SELECT {self.expression(column)} AS value FROM {self._relation.sql}"
+        return self._database.query(source).kinds.get("value", Kind.ANY)
 
     def _changed(self, settings: SourceSettings) -> tuple[str, Kind] | None:
         """The SQL of the time when a row was last changed, else written, and its kind; None where it is no column."""
         column = settings.columns.updated_at or settings.columns.occurred_at
         if column is None or column.json is not None:
             return None
-        return self.expression(column.column), self._relation.kinds.get(column.column.lower(), Kind.ANY)
+        return self.expression(column), self._kind(column)
 
     def _value(self, index: int, name: str) -> str:
         column = self.columns.get(name)
@@ -110,7 +120,7 @@ class Selection:
         if column.json is not None:
             self.inside.append(self._inside(index, column, None if raw else _CUT.get(name, TEXT_LIMIT)))
             return "NULL"
-        expression = self.expression(column.column)
+        expression = self.expression(column)
         if name in TIMES:
             return self._database.time(expression, self.kind(name))
         return expression if raw else self._database.text(expression, _CUT.get(name))
@@ -124,9 +134,11 @@ class Selection:
             raise SourceError("columns.key must be a column by itself, as rows are looked up by it; it is inside JSON")
         known = self._relation.columns
         missing = [
-            f'"{column.column}" (columns.{name}){did_you_mean(column.column, known)}'
+            f'"{wanted}" (columns.{name}){did_you_mean(wanted, known)}'
             for name, column in self.columns.items()
-            if column.column.lower() not in known
+            if not column.sql
+            for wanted in column.parts or (column.column,)
+            if wanted.lower() not in known
         ]
         if missing:
             raise SourceError(f"{self._relation.name} has no column {' and no column '.join(missing)}")

@@ -93,8 +93,8 @@ class Source:
         """The newest rows, newest first: the raw values of their mapped columns, cut, and what becomes of them."""
         with self._session() as session:
             selection = session.log.selection
-            names = list(dict.fromkeys(column.column for column in selection.columns.values()))
-            also = [selection.expression(name) for name in names]
+            columns = {column.column: column for column in selection.columns.values()}
+            names, also = list(columns), [selection.expression(column) for column in columns.values()]
             rows = session.log.newest(session.strategy.order, count, also=also)
             raw = [[shown(value, TEXT_LIMIT) for value in row[selection.width :]] for row in rows]
             mapped = [session.mapped(row[: selection.width], now) for row in rows]

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import stat
 import urllib.parse
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -90,6 +90,9 @@ class SqliteDatabase:
     def text(self, expression: str, limit: int | None = None) -> str:
         text = f"CAST({expression} AS TEXT)"
         return text if limit is None else f"substr({text}, 1, {limit})"
+
+    def joined(self, expressions: Sequence[str]) -> str:
+        return " || '/' || ".join(f"coalesce({self.text(one)}, '-')" for one in expressions)
 
     def time(self, expression: str, kind: Kind) -> str:
         return expression

@@ -8,15 +8,16 @@ timestamp   by the time when a row was last changed, else when it was written
 from __future__ import annotations
 
 from datetime import datetime
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 from notifyd.model import Record
 from notifyd.settings import SourceSettings
 from notifyd.sources.batch import Batch
 from notifyd.sources.database import Kind, Row
 from notifyd.sources.errors import SourceError
-from notifyd.sources.keyset import MEND, ByKey, ByRowid
+from notifyd.sources.keyset import MEND, Anchored, ByKey
 from notifyd.sources.place import Begin, Place
+from notifyd.sources.selection import KEY_LIMIT
 from notifyd.sources.sync_log import SyncLog
 from notifyd.sources.timestamp import ByTimestamp
 
@@ -24,7 +25,7 @@ from notifyd.sources.timestamp import ByTimestamp
 class Strategy(Protocol):
     """One way to find new rows. `order` is the SQL of a row's place in the log."""
 
-    name: ClassVar[str]
+    name: str
     order: str
 
     def begin(self, log: SyncLog, begin: Begin, now: datetime) -> Place:
@@ -53,16 +54,30 @@ def choose(log: SyncLog, settings: SourceSettings) -> Strategy:
     if settings.cursor == "timestamp":
         return ByTimestamp(log, settings)
     key, relation = settings.columns.key.column, log.relation
-    order = log.selection.expression(key)
-    by_key = ByKey(order, f'column "{key}"', settings.gap_horizon)
+    order = log.selection.expression(settings.columns.key)
     if key.lower() in relation.serials:
-        return by_key
+        return _by_key(log, order, key, settings)
     if relation.rowid is not None:
-        return ByRowid(relation.rowid, "rowid", order)
+        identity = _written(log, settings) if relation.rowid == order else log.database.text(order)
+        return Anchored("rowid", relation.rowid, "rowid", identity, by_key=relation.rowid != order)
     if log.selection.kind("key") in (Kind.ANY, Kind.NUMBER) and isinstance(log.last_place(order), int | None):
-        return by_key
+        return _by_key(log, order, key, settings)
     if settings.cursor == "auto" and log.selection.changed is not None:
         return ByTimestamp(log, settings)
     raise SourceError(
         f'columns.key "{key}" of {relation.name} is no whole number, so nothing says which rows are new: {MEND}'
     )
+
+
+def _by_key(log: SyncLog, order: str, key: str, settings: SourceSettings) -> Anchored | ByKey:
+    column = f'column "{key}"'
+    if log.relation.writers is None:
+        return Anchored("key", order, column, _written(log, settings), by_key=False)
+    return ByKey(order, column, settings.gap_horizon)
+
+
+def _written(log: SyncLog, settings: SourceSettings) -> str | None:
+    """SQL for what a row keeps besides its number: its run, and when it was written. NULL where one is missing."""
+    fields = [name for name in ("run_id", "occurred_at") if getattr(settings.columns, name) is not None]
+    texts = [log.database.text(sql, KEY_LIMIT) for name in fields if (sql := log.selection.plain(name))]
+    return " || ' ' || ".join(texts) or None

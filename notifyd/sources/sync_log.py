@@ -36,6 +36,7 @@ class SyncLog:
         self.selection = Selection(settings, self.relation, database)
         self.mapping = RowMapping(settings, self.selection)
         self._open_statuses = [raw for raw, status in settings.statuses.items() if status in _OPEN]
+        self._open_patterns = [status for _, status in settings.statuses.patterns if status in _OPEN]
 
     def page(self, order: str, where: str, parameters: Parameters, limit: int, now: datetime) -> Page:
         """At most `limit` rows that fulfil a condition, the first in order, as Records."""
@@ -59,7 +60,7 @@ class SyncLog:
 
         Looks through the whole log.
         """
-        if not self._open_statuses:
+        if not self._open_statuses and not self._open_patterns:
             return []
         where, parameters, limit = self._open_condition()
         if place is not None:
@@ -79,7 +80,7 @@ class SyncLog:
             expression = self.database.text(str(expression))
         parameters: dict[str, Any] = {}
         for n, value in enumerate(values):
-            if kind not in (Kind.NUMBER, Kind.UUID):
+            if kind is Kind.ANY or (kind not in (Kind.NUMBER, Kind.UUID) and "\0" not in value):
                 parameters[f"text{n}"] = value.encode("utf-8", "replace").decode()
             if kind in (Kind.ANY, Kind.NUMBER) and _is_number(value):
                 parameters[f"number{n}"] = int(value)
@@ -95,7 +96,7 @@ class SyncLog:
 
     def _open_condition(self) -> tuple[str, dict[str, Any], int]:
         status = self.selection.plain("status")
-        if status is None or not all(raw.isascii() for raw in self._open_statuses):
+        if status is None or self._open_patterns or not all(raw.isascii() for raw in self._open_statuses):
             return "", {}, SCANNED
         parameters: dict[str, Any] = {f"open{n}": raw.strip().lower() for n, raw in enumerate(self._open_statuses)}
         expression = f"lower(trim({self.database.text(status, 100)}))"

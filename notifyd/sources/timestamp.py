@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 from notifyd.model import Record
 from notifyd.settings import SourceSettings
@@ -30,7 +30,7 @@ _REPEATED: Final = timedelta(hours=1)
 class ByTimestamp:
     """By the column `updated_at`, else `occurred_at`, that `[sources.columns]` maps."""
 
-    name: ClassVar[str] = "timestamp"
+    name = "timestamp"
 
     def __init__(self, log: SyncLog, settings: SourceSettings) -> None:
         changed = log.selection.changed
@@ -39,9 +39,7 @@ class ByTimestamp:
         self.order, self._kind = changed
         if not log.relation.kinds and isinstance(log.last_place(self.order), str):
             self._kind = Kind.TEXT  # of a query only its values say what it holds
-        self._key = (
-            f"substr({log.database.text(log.selection.expression(settings.columns.key.column))}, 1, {KEY_LIMIT})"
-        )
+        self._key = f"substr({log.database.text(log.selection.expression(settings.columns.key))}, 1, {KEY_LIMIT})"
         self._overlap = settings.overlap
         self._zone = settings.timezone
         self._time = time_reader(settings.timezone)

@@ -6,8 +6,8 @@ import fcntl
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import IO, Any
@@ -42,9 +42,14 @@ class Database:
         self.path = path
         self.peewee = SqliteDatabase(str(path), pragmas=_PRAGMAS, timeout=patience)
 
-    def transaction(self) -> AbstractContextManager[Any]:
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
         """A write transaction that waits for its turn: a deferred one fails at once beside another writer."""
-        return self.peewee.atomic("IMMEDIATE")
+        try:
+            with self.peewee.atomic("IMMEDIATE"):
+                yield
+        except DatabaseError as error:
+            raise _cause(error) from None
 
     def run(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Rows of a statement, on this thread's connection and in its transaction."""
@@ -57,6 +62,14 @@ class Database:
     def close(self) -> None:
         """Close this thread's connection."""
         self.peewee.close()
+
+
+def _cause(error: DatabaseError) -> BaseException:
+    """What went wrong: on a full disk SQLite rolls back by itself, and that nothing is left to roll back is not news."""
+    cause: BaseException = error
+    while "no transaction is active" in str(cause) and cause.__context__ is not None:
+        cause = cause.__context__
+    return cause
 
 
 class Lock:

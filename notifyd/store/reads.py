@@ -100,6 +100,7 @@ class SourceState:
     read_at: datetime | None
     at_end: bool
     failed_at: datetime | None
+    failing_since: datetime | None
     error: str | None
     watched: int
     set_aside: int
@@ -228,7 +229,7 @@ _DELIVERIES = (
     " FROM deliveries d"
 )
 _SOURCES = (
-    "SELECT source_id, name, cursor, epoch, started_at, read_at, at_end, failed_at, error,"
+    "SELECT source_id, name, cursor, epoch, started_at, read_at, at_end, failed_at, failing_since, error,"
     " (SELECT COUNT(*) FROM watched w WHERE w.source_id = cursors.source_id) FROM cursors"
 )
 
@@ -274,7 +275,7 @@ def _value(name: str, value: Any) -> Any:
     """What a column holds: SQLite knows neither times nor booleans."""
     if value is None:
         return None
-    if name.endswith("_at"):
+    if name.endswith(("_at", "_since")):
         return rows.moment(value)
     return bool(value) if name in _FLAGS else value
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from notifyd.cli.listings import ATTEMPT_COLUMNS
+from notifyd.clock import utc_now
 from notifyd.model import Outcome, Result
 from tests.cli.conftest import Notifyd, Past, from_beginning, hook
 from tests.sinks.log import JobLog
@@ -171,11 +172,13 @@ def test_sources_say_what_is_wrong(site: Site, jobs: JobLog, past: Past, notifyd
     site.write(sources=[jobs.source("jobs")], notifications=[hook("hook")])
     past.poll()
     jobs.connection.execute("DROP TABLE jobs")
-    past.poll()
+    past.poll(utc_now() + timedelta(minutes=1))
+    past.poll(utc_now() + timedelta(minutes=3))
     state = source_states(notifyd)["jobs"]
     assert state["error"].startswith('source "jobs": no table "jobs"')
-    assert state["failed_at"] >= state["read_at"]
-    assert state["error"] in notifyd("sources").stdout
+    since, last = (datetime.fromisoformat(state[name]) for name in ("failing_since", "failed_at"))
+    assert last - since > timedelta(minutes=1)
+    assert f"since {since.astimezone():%Y-%m-%d %H:%M:%S}: {state['error']}" in notifyd("sources").stdout
 
 
 def test_sources_show_the_newest_rows_that_were_set_aside(

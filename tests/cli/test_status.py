@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from datetime import timedelta
 
 import pytest
 
+from notifyd.clock import utc_now
 from notifyd.model import Outcome, Result
 from notifyd.store.database import Lock
 from tests.cli.conftest import Notifyd, Past, from_beginning, hook
-from tests.sinks.log import JobLog
+from tests.sinks.log import JobLog, SyncLog
 from tests.system.site import Site
 
 
@@ -61,6 +63,16 @@ def test_failing_schedules(notifyd: Notifyd) -> None:
         ("daily", 4, True),
         ("hourly", 2, False),
     ]
+
+
+def test_a_streak_begins_after_the_last_success(site: Site, shop: SyncLog, past: Past, notifyd: Notifyd) -> None:
+    site.write(sources=from_beginning(shop.source("shop")), notifications=[hook("hook")])
+    for run, result in (("1", "error"), ("2", "success"), ("3", "error"), ("4", "error")):
+        shop.add(run, result, "no")
+    past.poll(utc_now() + timedelta(hours=1))
+    past.poll(utc_now() + timedelta(hours=2))
+    (streak,) = notifyd("status", "--json").json["streaks"]
+    assert (streak["failed_runs"], streak["announced"]) == (2, None)
 
 
 @pytest.mark.usefixtures("lived")

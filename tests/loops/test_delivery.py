@@ -249,7 +249,7 @@ async def test_a_recovery_never_overtakes_what_it_closes(
 
 async def test_a_test_send_takes_the_real_way(site: Site, sink: HttpSink, running: Running) -> None:
     async with running() as daemon:
-        (config,) = daemon.lanes
+        (config,) = daemon.roster.lanes
         identity = await daemon.store(outbox.enqueue_test, config, "hook", daemon.clock())
         daemon.sender.wake()
         (request,) = await sink.wait_for(1)

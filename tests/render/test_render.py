@@ -72,6 +72,14 @@ def test_with_a_public_address_there_is_a_link_back(public_url: str) -> None:
         assert words.endswith(f"To see why: notifyd why 0192f0c1e5b27c3d Or open it in notifyd: {LINK}")
 
 
+def test_a_runbook_can_be_followed_but_nothing_that_a_log_wrote() -> None:
+    forged = "see https://thief.example.com/ and https://thief.example.com/"
+    actions = ("Ask <b>https://wiki.example.com/a?b=1&c=2</b>.", "Runbook: https://wiki.example.com/quickbooks.")
+    html = render(a_notification(an_event(title=forged, message=forged, suggested_actions=actions))).html
+    assert Page(html).links == ["https://wiki.example.com/a?b=1&c=2", "https://wiki.example.com/quickbooks"]
+    assert "&lt;b&gt;<a href=" in html
+
+
 def test_without_a_public_address_there_is_no_link() -> None:
     rendered = render(a_notification())
     assert rendered.link == ""

@@ -193,6 +193,8 @@ NO_EVNT = 'there is no variable "evnt"; there are default_text, default_title, e
         ("{{ 1 / 0 }}", "line 1: ZeroDivisionError: division by zero"),
         ("{{ event.timestamp | time('%H', 'Mars/Olympus') }}", 'line 1: "Mars/Olympus" is not a time zone'),
         ("{{ event.timestamp | time('%H' * 100) }}", "line 1: the form of a time may have at most 100 characters"),
+        ("{{ link() }}", "line 1: this cannot be called in a notification"),
+        ("{{ 9[1:] }}", "line 1: what is written out cannot be sliced"),
         ("", "nothing comes out of it"),
         ("{% if event.event_type == 'test' %}a test{% endif %}\n", "nothing comes out of it"),
     ],

@@ -29,6 +29,11 @@ class Server:
     key: str
     times: str
 
+    @property
+    def number(self) -> str:
+        """What a naive reader goes by."""
+        return "rowid" if self.kind == "sqlite" else "id"
+
     def connect(self, *, autocommit: bool = False) -> Any:
         """A connection that writes."""
         if self.kind == "postgresql":

@@ -264,9 +264,10 @@ def test_without_process_there_is_the_horizon(mariadb: Server, tmp_path: Path) -
 
 def test_a_log_with_too_many_gaps_says_so(mariadb: Server, tmp_path: Path) -> None:
     create(mariadb)
-    with closing(mariadb.connect(autocommit=True)) as writer, writer.cursor() as cursor:
+    with closing(mariadb.connect()) as writer, writer.cursor() as cursor:
         rows = [(2 * number, str(number)) for number in range(1, MOST_RANGES + 11)]
         cursor.executemany("INSERT INTO jobs (id, name, state) VALUES (%s, %s, 'failed')", rows)
+        writer.commit()
     source = source_of(mariadb, tmp_path)
     position, notes = source.start(NOW).cursor, []
     for _ in range(3):

@@ -199,3 +199,51 @@ def test_new_runs_are_found_without_reading_the_old_ones(easysale: Log, runs: So
     assert len(records) == 1_200
     easysale.add("sync_state", [_run("new")])
     assert keys(read_all(runs, cursor)[0]) == ["new"]
+
+
+# -- others --------------------------------------------------------------------------------------------
+
+DAG_RUN = """
+CREATE TABLE dag_run (id INTEGER PRIMARY KEY, dag_id TEXT, run_id TEXT, state TEXT, run_type TEXT,
+                      start_date TEXT, end_date TEXT)
+"""
+TASK_INSTANCE = """
+CREATE TABLE task_instance (task_id TEXT, dag_id TEXT, run_id TEXT, state TEXT, operator TEXT,
+                            try_number INTEGER, end_date TEXT)
+"""
+MELTANO_RUNS = """
+CREATE TABLE runs (id INTEGER PRIMARY KEY, job_name TEXT, run_id TEXT, state TEXT, started_at TEXT,
+                   last_heartbeat_at TEXT, ended_at TEXT, payload TEXT, payload_flags INTEGER, "trigger" TEXT)
+"""
+
+
+def test_a_failed_dag_run_names_the_task_that_failed(tmp_path: Path) -> None:
+    log = Log(tmp_path / "airflow.db", DAG_RUN, TASK_INSTANCE)
+    dates = ("2026-11-24 20:00:00.000000", "2026-11-24 20:05:00.000000")
+    log.add(
+        "dag_run",
+        [(1, "orders", "r", "failed", "scheduled", *dates), (2, "orders", "s", "queued", "manual", None, None)],
+    )
+    log.add(
+        "task_instance",
+        [
+            ("load", "orders", "r", "failed", "PythonOperator", 3, dates[1]),
+            ("load", "other", "r", "failed", "X", 1, dates[0]),
+        ],
+    )
+    failed, queued = read_once(log.source('preset = "airflow-dagrun"\nstart = "beginning"\n')).records
+    assert (failed.status, failed.message, failed.schedule_id) == (Status.FAILURE, "task load failed", "orders")
+    assert failed.details == {"run_id": "r", "run_type": "scheduled", "operator": "PythonOperator", "tries": "3"}
+    assert queued.status is Status.RUNNING
+
+
+def test_a_failed_meltano_run_says_what_went_wrong(tmp_path: Path) -> None:
+    log = Log(tmp_path / "meltano.db", MELTANO_RUNS)
+    times = ("2026-11-24 20:00:00", "2026-11-24 20:00:59", "2026-11-24 20:01:00")
+    log.add("runs", [(1, "tap-to-target", RUN.replace("-", ""), "FAIL", *times, '{"error": "`tap` failed"}', 0, None)])
+    (failed,) = read_once(log.source('preset = "meltano"\nstart = "beginning"\n')).records
+    assert (failed.status, failed.message, failed.finished_at) == (
+        Status.FAILURE,
+        "`tap` failed",
+        NOW.replace(hour=20, minute=1),
+    )

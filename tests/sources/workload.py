@@ -33,9 +33,11 @@ name = "shop"
 url = "{url}"
 table = "jobs"
 start = "beginning"
+rows = "runs"
 {more}
 [sources.columns]
 key = "{key}"
+run_id = "name"
 schedule_id = "writer"
 status = "state"
 message = "error"
@@ -109,6 +111,7 @@ class Writer(threading.Thread):
         self._ended: list[str] = []
         self.deleted: set[str] = set()
         self.rolled_back: set[str] = set()
+        self.long = 0
         self.error: BaseException | None = None
 
     def run(self) -> None:
@@ -127,6 +130,7 @@ class Writer(threading.Thread):
         names = [uuid.UUID(int=rng.getrandbits(128)).hex for _ in range(size)]
         states = rng.choices(("ok", "failed", "running", "again"), (6, 2, 2, 1), k=size)
         long = self._server.kind != "sqlite" and rng.random() < self._load.long_share  # its lock stops all others
+        self.long += long
         for n, (name, state) in enumerate(zip(names, states, strict=True)):
             self._execute(
                 cursor,
@@ -134,7 +138,7 @@ class Writer(threading.Thread):
                 (name, self.name, state, "boom", _now()),
             )
             if n == size // 2:
-                time.sleep(self._load.long * rng.uniform(0.7, 1.3) if long else rng.random() * self._load.pause)
+                time.sleep(self._load.long * rng.uniform(0.9, 1.1) if long else rng.random() * self._load.pause)
         settled, removed = self._change(cursor)
         if rng.random() < 0.1:
             connection.rollback()
@@ -207,9 +211,29 @@ class Reader:
             self.told.ends[record.key] += 1
 
 
+class Naive:
+    """What the reader is measured against: `WHERE id > last_id`, and nothing else."""
+
+    def __init__(self, server: Server) -> None:
+        self._connection = server.connect(autocommit=True)
+        self._sql = server.sql(f"SELECT {server.number}, name FROM jobs WHERE {server.number} > %s ORDER BY 1")
+        self._last = 0
+        self.names: set[str] = set()
+
+    def poll(self) -> None:
+        cursor = self._connection.cursor()
+        cursor.execute(self._sql, (self._last,))
+        for number, name in cursor.fetchall():
+            self._last = number
+            self.names.add(str(name))
+
+    def close(self) -> None:
+        self._connection.close()
+
+
 @dataclass
 class Outcome:
-    """What came of a run."""
+    """What came of a run. `naive` is how many rows a naive reader beside ours has missed."""
 
     rows: int
     missed: list[str]
@@ -217,6 +241,10 @@ class Outcome:
     ghosts: list[str]
     told: Told
     seconds: float
+    naive: int
+    long_transactions: int
+    rolled_back: int
+    deleted: int
 
 
 def run(
@@ -227,12 +255,13 @@ def run(
     `watches` is false where the source itself reads rows again that have changed.
     """
     began = time.monotonic()
-    reader = Reader(source, load.seed, watches=watches)
+    reader, naive = Reader(source, load.seed, watches=watches), Naive(server)
     writers = [Writer(server, load, number) for number in range(load.writers)]
     for writer in writers:
         writer.start()
     while any(writer.is_alive() for writer in writers):
         reader.poll()
+        naive.poll()
         time.sleep(0.005)
     for writer in writers:
         if writer.error is not None:
@@ -241,14 +270,17 @@ def run(
     while not reader.poll() and time.monotonic() < until:
         time.sleep(0.02)
     source.close()
-    return _outcome(server, writers, reader.told, key, time.monotonic() - began)
+    naive.poll()
+    naive.close()
+    return _outcome(server, writers, reader.told, naive, key, time.monotonic() - began)
 
 
-def _outcome(server: Server, writers: Sequence[Writer], told: Told, key: str, seconds: float) -> Outcome:
+def _outcome(server: Server, writers: Sequence[Writer], told: Told, naive: Naive, key: str, seconds: float) -> Outcome:
     with closing(server.connect()) as connection:
         cursor = connection.cursor()
-        cursor.execute(f"SELECT {key} FROM jobs")
-        there = {str(row[0]) for row in cursor.fetchall()}
+        cursor.execute(f"SELECT {key}, name FROM jobs")
+        rows = cursor.fetchall()
+    there, there_by_name = {str(row[0]) for row in rows}, {str(row[1]) for row in rows}
     deleted = sum(len(writer.deleted) for writer in writers)
     names = {name for writer in writers for name in writer.rolled_back}
     ghosts = [one for one in told.ends if one in names]
@@ -259,6 +291,10 @@ def _outcome(server: Server, writers: Sequence[Writer], told: Told, key: str, se
         ghosts=ghosts,
         told=told,
         seconds=seconds,
+        naive=len(there_by_name - naive.names),
+        long_transactions=sum(writer.long for writer in writers),
+        rolled_back=len(names),
+        deleted=deleted,
     )
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from notifyd.core.detect import Detected, Memory, Tick, detect
+from notifyd.core.detect import Detected, Gone, Memory, Tick, detect
 from notifyd.core.rules import Origin, Rules
 from notifyd.model import Event, Position, Record, Run, RunOutcome, RunState, Status, Streak
 from notifyd.store import books, memory
@@ -100,7 +100,8 @@ def test_what_is_forgotten_is_gone(state: State) -> None:
 def test_a_running_row_that_was_deleted_is_forgotten(state: State) -> None:
     running = row("1", "running")
     state.commit(detect(Memory(), [running], Rules(), RUNS))
-    state.commit(Detected(), gone=["1"])
+    gone = Gone("1", at(60))
+    state.commit(detect(memory.load(state.db, SOURCE, [], None, RUNS, ["1"]), [gone], Rules(), RUNS))
     known = memory.load(state.db, SOURCE, [running], None, RUNS)
     assert (known.runs, known.watched) == ({}, {})
     assert books.read(state.db)[f"source:{SOURCE}"] == {"read": 1, "open": 0, "ignored": 1}

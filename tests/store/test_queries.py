@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from notifyd.core.detect import Detected, Memory, detect
+from notifyd.core.detect import Detected, Gone, Memory, detect
 from notifyd.core.rules import Origin, Rules
 from notifyd.model import Hold
 from notifyd.store import memory, outbox, retention
@@ -57,8 +57,8 @@ def test_loading_and_keeping_memory(state: State, origin: Origin) -> None:
     log = [*(row(n, "failure", n, run_id=f"r{n}") for n in range(3)), row("w", "running", 3)]
 
     def poll() -> None:
-        known = memory.load(state.db, SOURCE, log, at(60), origin)
-        state.commit(detect(known, log, Rules(), origin), gone=["gone"])
+        known = memory.load(state.db, SOURCE, log, at(60), origin, ["gone"])
+        state.commit(detect(known, [Gone("gone", at(60)), *log], Rules(), origin))
         ended = [log[-1]._replace(status=log[0].status)]
         state.commit(detect(memory.load(state.db, SOURCE, ended, None, origin), ended, Rules(), origin))
 

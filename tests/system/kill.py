@@ -42,8 +42,11 @@ ERRORS = (
 SLOWEST_ANSWER = 0.03
 """Seconds that the sink takes at most."""
 
-ALIVE = (0.05, 2.0)
-"""Seconds between a start and its kill: from the first imports to well under load."""
+BOOTING = 0.25
+"""The share of kills that come while it starts, within a second of its exec; the others come once it is ready."""
+
+AT_WORK = 1.2
+"""Seconds that it works at most before it is killed."""
 
 Row = tuple[Any, ...]
 
@@ -67,7 +70,7 @@ class Chaos:
         self.steps = list(story(random.Random(seed + 1), failures))
         self.site = Site(folder)
         self.requests: list[Request] = []
-        self.booting = 0  # kills before it was ready
+        self.killed = 0
         self.seconds = 0.0
 
     async def run(self) -> None:
@@ -104,19 +107,24 @@ class Chaos:
         )
 
     async def _keep_writing(self) -> None:
-        """The rows arrive for as long as it is being killed, the last ones at the last kill."""
-        pause = self.kills * sum(ALIVE) / 2 / len(self.steps)
-        for step in self.steps:
+        """The rows arrive for as long as it is being killed, an equal share before each kill."""
+        for number, step in enumerate(self.steps, start=1):
+            while self.killed < self.kills and number / len(self.steps) > (self.killed + 1) / self.kills:
+                await asyncio.sleep(0.005)
             self.jobs.write(step.jobs)
             self.shop.write(step.shop)
-            await asyncio.sleep(pause)
+            await asyncio.sleep(0.005)
 
     async def _keep_killing(self) -> None:
         for number in range(1, self.kills + 1):
             process = await Process(self.site.file).start()
-            await asyncio.sleep(self.random.uniform(*ALIVE))
-            self.booting += not process.is_ready()
+            if self.random.random() < BOOTING:
+                await asyncio.sleep(self.random.random())
+            else:
+                await process.ready()
+                await asyncio.sleep(self.random.uniform(0, AT_WORK))
             await process.end(signal.SIGKILL)
+            self.killed = number
             if number % 10 == 0:
                 self.say(f"killed {number} times")
 
@@ -225,7 +233,6 @@ class Chaos:
         """How much of everything."""
         return {
             "kills": self.kills,
-            "kills_before_ready": self.booting,
             "rows": sum(self._rows_written().values()),
             "failing_rows": sum(self.site.book(f"source:{name}")["failure"] for name in ("jobs", "shop")),
             "events": self.site.value("SELECT COUNT(*) FROM events"),

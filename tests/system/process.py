@@ -84,13 +84,6 @@ class Process:
         """Its exit status; None while it runs."""
         return self._process.returncode
 
-    def is_ready(self) -> bool:
-        """Whether it has said so by now."""
-        try:
-            return READY in self._systemd.recv(4096)
-        except BlockingIOError:
-            return False
-
     def send(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 

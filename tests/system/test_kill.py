@@ -14,4 +14,4 @@ async def test_what_a_kill_loses_and_repeats(tmp_path: Path) -> None:
     assert chaos.faults() == []
     figures = chaos.figures()
     assert figures["failing_rows"] >= 600
-    assert figures["in_flight_at_a_kill"] >= figures["repeats"]
+    assert figures["in_flight_at_a_kill"] > 0

@@ -1,0 +1,112 @@
+"""What requests bring: JSON bodies, paging, and the types of query parameters. Nothing is guessed or ignored."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import Request
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
+from pydantic_core import from_json
+
+from notifyd.store.search import Window
+from notifyd.web.problems import Problem, of_parameter
+
+LARGEST_LIMIT = 200
+DEEPEST = 32
+"""Levels of a body; a config has five."""
+
+_LARGEST_ID = 2**63 - 1
+_RFC3339 = re.compile(
+    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(\.\d+)?([Zz]|[+-]\d\d:\d\d)",
+)
+
+
+async def json_body(request: Request) -> Any:
+    """The body of a request as JSON (RFC 8259): UTF-8, no NaN, not too deep."""
+    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    if kind != "application/json" and not kind.endswith("+json"):
+        raise Problem(415, "the body must be JSON, with Content-Type: application/json")
+    try:
+        body = from_json(await request.body(), allow_inf_nan=False, cache_strings=False)
+    except ValueError as error:
+        raise Problem(400, f"the body is not JSON: {error}") from None
+    if not _is_shallow(body):
+        raise Problem(400, f"the body is nested deeper than {DEEPEST} levels")
+    return body
+
+
+def _is_shallow(value: Any) -> bool:
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [
+            child
+            for each in level
+            if isinstance(each, dict | list)
+            for child in (each.values() if isinstance(each, dict) else each)
+        ]
+    return not level
+
+
+async def given_once(request: Request) -> None:
+    """A dependency that refuses a parameter that is given twice: which one would count?"""
+    counts = Counter(name for name, _ in request.query_params.multi_items())
+    if twice := [of_parameter(name, "is given more than once") for name, count in counts.items() if count > 1]:
+        raise Problem(422, f"{twice[0]['parameter']}: {twice[0]['detail']}", errors=twice)
+
+
+# -- types of parameters -----------------------------------------------------------------------------
+
+
+def _digits(value: Any) -> Any:
+    if isinstance(value, str) and not re.fullmatch(r"-?[0-9]{1,20}", value):
+        raise ValueError("expected a whole number")
+    return value
+
+
+def _flag(value: Any) -> Any:
+    if value not in ("true", "false", None):
+        raise ValueError("expected true or false")
+    return value
+
+
+def _moment(value: Any) -> datetime:
+    """A time as RFC 3339 writes it. A leap second is the last of its minute; digits beyond microseconds are cut."""
+    if isinstance(value, datetime):
+        return value
+    match = _RFC3339.fullmatch(value) if isinstance(value, str) else None
+    try:
+        if match is None:
+            raise ValueError
+        day, clock, fraction, zone = match.groups()
+        clock = re.sub(r":60$", ":59", clock)
+        return datetime.fromisoformat(f"{day}T{clock}{(fraction or '.0')[:7]}{zone.upper()}").astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ValueError("expected a time such as 2026-11-24T21:00:00Z") from None
+
+
+Moment = Annotated[datetime, PlainValidator(_moment), WithJsonSchema({"type": "string", "format": "date-time"})]
+Flag = Annotated[bool, BeforeValidator(_flag)]
+Whole = Annotated[int, BeforeValidator(_digits)]
+RowId = Annotated[Whole, Field(ge=1, le=_LARGEST_ID)]
+Word = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class Query(BaseModel):
+    """Query parameters; one that is unknown is refused, as it would be ignored otherwise."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Paging(Query):
+    """Which part of a listing."""
+
+    limit: Annotated[Whole, Field(ge=1, le=LARGEST_LIMIT, description="At most so many items.")] = 50
+    before: RowId | None = Field(None, description="The `next` of the page before.")
+
+    @property
+    def window(self) -> Window:
+        """As the store has it."""
+        return Window(self.before, 0, self.limit)

@@ -1,0 +1,62 @@
+"""How much a client may send, and how long it may take: before anything looks at the request."""
+
+from __future__ import annotations
+
+import asyncio
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from notifyd.web.problems import Problem
+
+LARGEST_BODY = 256 * 1024
+"""Bytes. A config with every option has a few thousand."""
+
+SLOWEST_BODY = 10.0
+"""Seconds that a body may take to arrive."""
+
+
+class Limits:
+    """ASGI middleware: reads the body whole, within its bounds, and hands on a request that is all there."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        try:
+            async with asyncio.timeout(SLOWEST_BODY):
+                body = await _whole(receive)
+        except TimeoutError:
+            problem = Problem(408, f"the request did not arrive within {SLOWEST_BODY:g} s", {"Connection": "close"})
+            await problem.response()(scope, receive, send)
+        except Problem as problem:
+            await problem.response()(scope, receive, send)
+        else:
+            if body is not None:
+                await self.app(scope, _replay(body, receive), send)
+
+
+async def _whole(receive: Receive) -> bytes | None:
+    """The body; None where the client has gone."""
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        body += message.get("body", b"")
+        if len(body) > LARGEST_BODY:
+            raise Problem(413, f"the request is longer than {LARGEST_BODY // 1024} KiB", {"Connection": "close"})
+        if not message.get("more_body", False):
+            return bytes(body)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """What the application receives: the body, and then whatever comes."""
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replay() -> Message:
+        return messages.pop() if messages else await receive()
+
+    return replay
