@@ -35,8 +35,10 @@ from notifyd.sources import open_source
 from notifyd.store import configs, cursors, outbox, retention
 from notifyd.store.configs import Provisioned
 from notifyd.store.database import Lock, StoreError, open_database
+from notifyd.store.readers import Readers
 from notifyd.store.thread import StoreThread
 from notifyd.web.app import create_app
+from notifyd.web.reach import Reach
 from notifyd.web.server import HttpServer
 
 GRACE = 20.0
@@ -44,6 +46,7 @@ GRACE = 20.0
 
 _LOOK_AT_LEASES = timedelta(seconds=30)
 _PRUNE = timedelta(hours=1)
+_LOOKED_AT = 0.2
 
 log = structlog.get_logger("notifyd")
 
@@ -59,6 +62,7 @@ class Daemon:
         self.roster = Roster(settings)
         self.sender: Sender
         self.saved: SavedConfigs
+        self.server: HttpServer
         self.pollers: list[Poller] = []
         self._running = AsyncExitStack()
         self._stopping = False
@@ -147,9 +151,25 @@ class Daemon:
 
     async def _start_server(self, running: AsyncExitStack) -> None:
         if self.settings.http.listen:
-            server = HttpServer(create_app(self.health, self.expected, self.clock), self.settings.http.listen)
-            await server.start()
-            running.push_async_callback(server.stop)
+            readers = Readers(sqlite_path(self.settings.daemon.state))
+            running.push_async_callback(readers.close)
+            await readers.start()
+            self.server = HttpServer(create_app(self._reach(readers)), self.settings.http)
+            await self.server.start()
+            running.push_async_callback(self.server.stop)
+
+    def _reach(self, readers: Readers) -> Reach:
+        """What the web may reach: it sees nothing else of the daemon."""
+        return Reach(
+            settings=self.settings,
+            health=self.health,
+            expected=self.expected,
+            clock=self.clock,
+            read=readers,
+            write=self.store,
+            saved=self.saved,
+            wake=self.sender.wake,
+        )
 
     async def _take_up_expired(self) -> None:
         """Should a channel outlive its lease against all rules, its delivery is not lost."""
@@ -260,12 +280,18 @@ def _locked(path: Path) -> Lock:
     lock = Lock(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        taken = lock.take()
+        taken = lock.take() or _take_again(lock)
     except OSError as error:
         raise StoreError(f"the state DB {path} cannot be used: {error.strerror} ({error.filename})") from None
     if not taken:
         raise StoreError(f"another notifyd runs on the state DB {path}; one daemon per state DB")
     return lock
+
+
+def _take_again(lock: Lock) -> bool:
+    """A command that looks whether a daemon is alive holds the lock for a moment."""
+    time.sleep(_LOOKED_AT)
+    return lock.take()
 
 
 def _origin(source: SourceSettings) -> Origin:

@@ -178,11 +178,19 @@ class SavedConfigs:
     def _written(self, raw: Any, identity: str, before: Body | None) -> tuple[Written, Body]:
         """A body as it is stored. Blocks: plugins check their options, and may take their time."""
         _, body = self.reader.read(raw, identity, before)
-        tables = dict(body.shown)
-        texts = {name: json.dumps(tables.pop(name)) for name in ("config", "filters", "group")}
-        columns = {name: tables.pop(name) for name in ("name", "notification_type", "enabled", "system")}
-        sealed = self.seal.seal(json.dumps(body.own))
-        return Written(**columns, **texts, others=json.dumps(tables), sealed=sealed), body
+        rest = dict(body.shown)
+        written = Written(
+            name=rest.pop("name"),
+            notification_type=rest.pop("notification_type"),
+            enabled=rest.pop("enabled"),
+            config=json.dumps(rest.pop("config")),
+            filters=json.dumps(rest.pop("filters")),
+            group=json.dumps(rest.pop("group")),
+            system=rest.pop("system"),
+            others=json.dumps(rest),
+            sealed=self.seal.seal(json.dumps(body.own)),
+        )
+        return written, body
 
     # -- one config ------------------------------------------------------------------------------
 

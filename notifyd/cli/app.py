@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 from notifyd import __version__
 from notifyd.cli.options import (
     DEFAULT_CONFIG,
+    Allowed,
     AsJson,
     Before,
     ConfigBefore,
@@ -201,3 +202,40 @@ def plugins(
     from notifyd.cli.plugins import plugins
 
     plugins(config, name, as_json=as_json)
+
+
+token = typer.Typer(name="token", no_args_is_help=True, help="Make, list and revoke the tokens of the API.")
+app.add_typer(token)
+
+
+@token.command("create")
+def create_token(
+    name: Annotated[str, typer.Option(help="Who will use it: the audit trail names it.")],
+    permission: Annotated[list[Allowed], typer.Option(help="What it may do. Can be given more than once.")],
+    expires: Annotated[str | None, typer.Option(metavar="DURATION", help="After how long, such as 90d.")] = None,
+    config: ConfigFile = DEFAULT_CONFIG,
+    as_json: AsJson = False,
+) -> None:
+    """Make a token, and print it this once."""
+    from notifyd.cli.token import create
+
+    create(config, name, [each.value for each in permission], expires, as_json=as_json)
+
+
+@token.command("list")
+def list_tokens(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
+    """List every token, with its state, and when it was last used."""
+    from notifyd.cli.token import listing
+
+    listing(config, as_json=as_json)
+
+
+@token.command("revoke")
+def revoke_token(
+    which: Annotated[str, typer.Argument(metavar="NAME", help="The name of a token, or its id.")],
+    config: ConfigFile = DEFAULT_CONFIG,
+) -> None:
+    """Let a token in no more, from now on."""
+    from notifyd.cli.token import revoke
+
+    revoke(config, which)

@@ -42,12 +42,18 @@ class LostState(StrEnum):
     CANCELLED = "cancelled"
 
 
+class Allowed(StrEnum):
+    """What a token may be allowed."""
+
+    MANAGE_SETTINGS = "manage_settings"
+
+
 def _chosen(ctx: typer.Context, param: typer.CallbackParam, value: Path) -> Path:
     """The file given after the command's name, else the one given before it, or by the environment."""
     source = ctx.get_parameter_source(param.name or "")
     if ctx.parent is None or (source is not None and source.name == "COMMANDLINE"):
         return value
-    before: Path = ctx.parent.params["config"]
+    before: Path = ctx.find_root().params["config"]
     return before
 
 

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 
 from notifyd.core.classify import Failure
 from notifyd.core.ids import event_id
@@ -186,7 +186,7 @@ def stuck_run(run: Run, streak: Streak, now: datetime, origin: Origin, rules: Ru
         event_type=EventType.STUCK_RUN,
         severity=SEVERITIES[EventType.STUCK_RUN],
         title=f"Run Stuck: {_about(streak, subject)}",
-        message=f"A run of {_about(streak, subject)} has been running since {since} and has not ended.",
+        message=f"A run of {_about(streak, subject)} has been running since {_moment(run.start.at)} and has not ended.",
         timestamp=now,
         connector_id=streak.connector_id,
         entity_type=streak.entity_type,
@@ -208,7 +208,7 @@ def stuck_no_more(run: Run, streak: Streak, at: datetime, origin: Origin) -> Eve
         event_type=EventType.RECOVERED,
         severity=Severity.INFO,
         title=f"Recovered: {_about(streak, subject)}",
-        message=f"The run of {_about(streak, subject)} that was running since {rfc3339(run.start.at)} has ended.",
+        message=f"The run of {_about(streak, subject)} that was running since {_moment(run.start.at)} has ended.",
         timestamp=at,
         connector_id=streak.connector_id,
         entity_type=streak.entity_type,
@@ -228,7 +228,7 @@ def source_unreachable(source: str, identity: str, since: datetime, error: str, 
         event_type=EventType.SOURCE_UNREACHABLE,
         severity=SEVERITIES[EventType.SOURCE_UNREACHABLE],
         title=f"Sync Log Unreachable: {source}",
-        message=f"The sync log {source} could not be read since {rfc3339(since)}, so its failures are not seen: {error}",
+        message=f"The sync log {source} could not be read since {_moment(since)}, so failures go unseen: {error}",
         timestamp=now,
         error_type=EventType.SOURCE_UNREACHABLE.value,
         source=source,
@@ -244,7 +244,7 @@ def source_reachable(source: str, opened: str, since: datetime, now: datetime) -
         event_type=EventType.RECOVERED,
         severity=Severity.INFO,
         title=f"Recovered: {source}",
-        message=f"The sync log {source} is read again, after an outage since {rfc3339(since)}. Nothing was skipped.",
+        message=f"The sync log {source} is read again, after an outage since {_moment(since)}. Nothing was skipped.",
         timestamp=now,
         source=source,
         details={"since": rfc3339(since)},
@@ -278,7 +278,7 @@ def digest(events: tuple[Event, ...], count: int, first_at: datetime, last_at: d
         worst,
         id=delivery,
         title=title,
-        message=f"{count} events between {rfc3339(first_at)} and {rfc3339(last_at)}. The latest: {events[-1].message}",
+        message=f"{count} events between {_moment(first_at)} and {_moment(last_at)}. The latest: {events[-1].message}",
         timestamp=last_at,
         entity_type=_common(event.entity_type for event in events),
         connector_id=_common(event.connector_id for event in events),
@@ -314,6 +314,11 @@ def retry_after(text: str) -> str | None:
     unit = (found[2] or "s").lower()
     number = float(found[1])
     return str(math.ceil(number / 1000 if unit.startswith(("ms", "milli")) else number * _SECONDS[unit[0]]))
+
+
+def _moment(moment: datetime) -> str:
+    """A time as people read it."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _about(streak: Streak, subject: str) -> str:

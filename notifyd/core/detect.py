@@ -207,11 +207,16 @@ class _Fold:
             return
         self._unwatch(gone.key)
         self.detected.counts[Status.IGNORED.value] += 1
-        for key in [runs[gone.key] for runs in self.open.values() if gone.key in runs]:
+        for key in self._runs_of_row(gone.key):
             self._unstick(key, gone.read_at)
             self._close(self._must_peek(key))
             self.detected.runs.pop(key, None)
             self.detected.forgotten.add(key)
+
+    def _runs_of_row(self, key: str) -> list[RunKey]:
+        """The open run that the row is by itself; not one that only has the row's key for its id."""
+        found = [runs[key] for runs in self.open.values() if key in runs]
+        return [run for run in found if self._must_peek(run).end.key == _sortable(key)]
 
     def _is_whole_run(self, record: Record) -> bool:
         return self.origin.rows == "runs" or record.run_id is None
@@ -349,7 +354,7 @@ class _Fold:
         run = self._copy(key)
         event = describe.stuck_no_more(run, self._streak_of(run.schedule), at, self.origin)
         self.detected.findings.append(Finding(event, run.schedule, run.run_id, run.stuck))
-        run.stuck = None
+        run.stuck, run.occurrence = None, run.occurrence + 1  # should the row run again, it may be stuck again
 
     # -- streaks ---------------------------------------------------------------------------------
 

@@ -1,11 +1,11 @@
 """Reads sync logs, read-only, into Records. Nothing else knows their columns."""
 
 from notifyd.settings import SourceSettings
-from notifyd.sources.batch import Batch, Cursor, SetAside, Start
+from notifyd.sources.batch import About, Batch, Cursor, SetAside, Start
 from notifyd.sources.errors import SourceError
 from notifyd.sources.source import Source
 
-__all__ = ["Batch", "Cursor", "SetAside", "Source", "SourceError", "Start", "open_source"]
+__all__ = ["About", "Batch", "Cursor", "SetAside", "Source", "SourceError", "Start", "open_source"]
 
 
 def open_source(settings: SourceSettings) -> Source:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import NamedTuple
 
 from notifyd.model import Record
@@ -27,8 +28,33 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
+class About:
+    """How a source is read, for `notifyd check` and `notifyd sources`.
+
+    `strategy` is "key", "rowid" or "timestamp", and `text` says in one line what that means here. `gaps` counts
+    the ranges of keys that are waited for, `warnings` are lines for a person who should mend something, and
+    `clock` is how far the database's clock is ahead of ours, where it has one of its own.
+    """
+
+    strategy: str
+    text: str
+    gaps: int
+    warnings: tuple[str, ...]
+    clock: timedelta | None
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """What one read found.
+
+    What a row that changes after it was read looks like depends on the strategy (`Source.sees_changes`):
+
+    - by time, `records` holds a row again whenever its status is not the one that was seen last
+    - by key or rowid, `records` holds each row once; that it changed is seen by `Source.look_up` alone
+
+    Either way the same state may come more than once (a clock that was set back, a restored log, a row that was
+    both looked up and read): to count it once, by key, is the fold's part. A row that was committed late may
+    come after rows that are newer; nothing but a read at its own end (`at_end`) says that none is missing.
 
     `cursor` is where the next read begins. `at_end` is false while more may be waiting. `rows` is
     how many rows were read: `records` and `set_aside` together. `epoch` grows when the log restarts

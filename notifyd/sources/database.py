@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
 Row = tuple[Any, ...]
@@ -95,6 +96,14 @@ class Database(Protocol):
 
     def time(self, expression: str, kind: Kind) -> str:
         """SQL for a time as the mapping reads it: what is an instant says so."""
+        ...
+
+    def sorts(self, sql: str) -> bool:
+        """Whether the query has to sort rows: there is no index in that order."""
+        ...
+
+    def clock(self) -> datetime | None:
+        """What the database takes for the time now; None where it has no clock but ours."""
         ...
 
     def replaced(self) -> bool:

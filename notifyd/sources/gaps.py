@@ -11,7 +11,7 @@ What counts is the time that was spent watching, not what a clock says: no jump 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Final
@@ -21,11 +21,14 @@ from notifyd.sources.database import Writers
 Range = tuple[int, int]
 """The first and the last key of a run of keys, both of them missing."""
 
-MOST_RANGES: Final = 5_000
+MOST_RANGES: Final = 20_000
 """The most ranges that a cursor remembers; more, and the oldest are given up."""
 
 LONGEST_STEP: Final = 60.0
 """The most seconds that count as watched between two reads: longer, and nobody was watching, or a clock jumped."""
+
+OLD_LIST: Final = 0.5
+"""Seconds by which a list of writers that is not exact may lag behind: InnoDB's is made every 0.1 s."""
 
 _RARELY: Final = 30.0  # seconds between two looks at an old gap
 _EVER_MORE_RARELY: Final = 0.1  # of a gap's age
@@ -46,7 +49,9 @@ class Gap:
 
     def settles(self, writers: Writers, horizon: timedelta) -> bool:
         """Whether nobody is left who could still bring a row, so that one more look decides."""
-        return not self.writers & writers.names and (writers.exact or self.age >= horizon.total_seconds())
+        if self.writers & writers.names:
+            return False
+        return writers.exact or (self._all_named and self.age >= horizon.total_seconds())
 
     def due(self, writers: Writers, horizon: timedelta) -> bool:
         """Whether a look may find something: a writer ended, or, where writers say little, time went by."""
@@ -57,22 +62,46 @@ class Gap:
     def after(self, found: Iterable[int], writers: Writers) -> Gap:
         """The gap without the keys that were found, and without the writers that are gone."""
         ranges = tuple(without(self.ranges, sorted(found)))
-        return replace(self, ranges=ranges, writers=self.writers & writers.names, looked=self.age)
+        known = self.writers & writers.names if writers.exact or self._all_named else self.writers | writers.names
+        return replace(self, ranges=ranges, writers=known, looked=self.age)
+
+    @property
+    def _all_named(self) -> bool:
+        """Whether a list of the writers that may be a little old has come up with all that were there."""
+        return self.looked is not None and self.looked >= OLD_LIST
 
     def as_json(self) -> list[Any]:
         """The gap in a cursor."""
-        return [list(self.ranges), sorted(self.writers), round(self.age, 3), self.looked]
+        return [_packed(self.ranges), sorted(self.writers), round(self.age, 3), self.looked]
 
 
 def gap_of(kept: Sequence[Any]) -> Gap:
     """The gap that a cursor keeps. Raises ValueError or TypeError where it is none."""
     ranges, writers, age, looked = kept
     return Gap(
-        tuple((int(first), int(last)) for first, last in ranges),
+        tuple(_unpacked(ranges)),
         frozenset(map(str, writers)),
         float(age),
         None if looked is None else float(looked),
     )
+
+
+def _packed(ranges: Iterable[Range]) -> str:
+    """Ranges as text, each as its distance from the one before and its length: "1 4.2" is 1, and 5 to 7."""
+    parts, at = [], 0
+    for first, last in ranges:
+        parts.append(f"{first - at:x}.{last - first:x}" if last > first else f"{first - at:x}")
+        at = last
+    return " ".join(parts)
+
+
+def _unpacked(text: str) -> Iterator[Range]:
+    at = 0
+    for part in text.split():
+        distance, _, length = part.partition(".")
+        first = at + int(distance, 16)
+        at = first + int(length or "0", 16)
+        yield first, at
 
 
 def holes(at: int, numbers: Sequence[int]) -> list[Range]:

@@ -15,6 +15,7 @@ from itertools import islice
 from typing import Any, Final
 
 from notifyd.model import Record
+from notifyd.settings import format_duration
 from notifyd.sources.batch import Batch, SetAside
 from notifyd.sources.database import Row, Writers
 from notifyd.sources.errors import SourceError
@@ -147,6 +148,14 @@ class ByKey(Keyset):
             return Batch([], [], place.cursor, at_end=True, rows=0, epoch=place.epoch)
         return self._with_late(reached, page, late, limit, now)
 
+    def about(self, log: SyncLog) -> str:
+        if _writers(log).exact:
+            return f"by {self._column}: a number that was skipped is waited for until the transactions that took it end"
+        return (
+            f"by {self._column}: a number that was skipped is waited for during {format_duration(self._horizon)}, as "
+            "the database does not show who may have taken it"
+        )
+
     def passed(self, log: SyncLog, place: Place, row: Row) -> bool:
         return super().passed(log, place, row) and not _missing(place, row[0])
 
@@ -270,6 +279,14 @@ class Anchored(Keyset):
         batch = _batch(reached, page, limit)
         return replace(batch, notes=(note,)) if note else batch
 
+    def about(self, log: SyncLog) -> str:
+        held = (
+            "held by the last rows that were read"
+            if self._identity
+            else "and nothing tells rows apart if it comes again"
+        )
+        return f"by {self._column}, {held}"
+
     def _at_end(self, log: SyncLog, now: datetime) -> Place:
         end = super()._at_end(log, now)
         return replace(end, anchor=self._anchored(log, end.at))
@@ -289,12 +306,16 @@ class Anchored(Keyset):
         condition = f"{self.order} IN ({', '.join(f':{name}' for name in names)})"
         there: dict[int, str] = dict(self._identities(log, condition, names))
         in_place = tuple(one for one in place.anchor if there.get(one[0]) == one[1])
-        if place.anchor[-1] in in_place or not there:
+        if place.anchor[-1] in in_place or not (there or self._ends_before(log, place)):
             return place, ""  # where all were purged, that says nothing of the others
         if in_place:
             # What stood behind was deleted or replaced; what stands there now was not read.
             return self._behind(place, replace(place, at=in_place[-1][0], anchor=in_place))
         return self._found_again(log, place, now)
+
+    def _ends_before(self, log: SyncLog, place: Place) -> bool:
+        last = self._last(log)
+        return last is not None and place.at is not None and last < place.at
 
     def _behind(self, place: Place, held: Place) -> tuple[Place, str]:
         if self._by_key:

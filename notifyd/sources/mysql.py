@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -111,6 +112,13 @@ class MysqlDatabase:
     def time(self, expression: str, kind: Kind) -> str:
         # The session's zone is UTC, so a TIMESTAMP is in UTC, while a DATETIME is in whatever zone it was written.
         return f"concat({expression}, 'Z')" if kind is Kind.INSTANT else expression
+
+    def sorts(self, sql: str) -> bool:
+        return any("filesort" in str(step[-1]) for step in self.read(f"EXPLAIN {sql}", {}, list))
+
+    def clock(self) -> datetime | None:
+        text = self.read("SELECT utc_timestamp(6)", {}, lambda rows: str(next(iter(rows))[0]))
+        return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
     def replaced(self) -> bool:
         return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any, Final, TypeVar
 
 import psycopg
@@ -125,6 +126,17 @@ class PostgresDatabase:
 
     def time(self, expression: str, kind: Kind) -> str:
         return expression
+
+    def sorts(self, sql: str) -> bool:
+        # A small table is sorted even where it has an index, unless that is made to look expensive.
+        self.read("SET enable_sort = off", {}, lambda _: None)
+        plan = self.read(f"EXPLAIN {sql}", {}, list)
+        self.read("RESET enable_sort", {}, lambda _: None)
+        return any("Sort" in str(line[0]) for line in plan)
+
+    def clock(self) -> datetime | None:
+        text = self.read("SELECT clock_timestamp()", {}, lambda rows: str(next(iter(rows))[0]))
+        return datetime.fromisoformat(text)
 
     def replaced(self) -> bool:
         return False

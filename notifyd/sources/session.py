@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from notifyd.model import Record
-from notifyd.settings import SourceSettings, scheme_of, sqlite_path
-from notifyd.sources.batch import SetAside, Start
+from notifyd.settings import SourceSettings, format_duration, scheme_of, sqlite_path
+from notifyd.sources.batch import About, SetAside, Start
 from notifyd.sources.database import Database, Row
 from notifyd.sources.error_query import ErrorQuery
 from notifyd.sources.errors import SourceError
@@ -20,6 +20,7 @@ from notifyd.sources.strategies import Strategy, choose
 from notifyd.sources.sync_log import SCANNED, SyncLog
 
 _FOUND = 50
+_CLOCKS_AGREE = timedelta(seconds=10)
 
 Mapped = TypeVar("Mapped", Record, Record | SetAside)
 
@@ -52,6 +53,21 @@ class Session:
                 'query, cursor and columns.key, or give the source a new id = "…" to begin anew'
             )
         return False
+
+    def about(self, place: Place | None, now: datetime) -> About:
+        """How the log is read, and what should be mended."""
+        relation, order = self.log.relation, self.strategy.order
+        warnings = []
+        if self.database.sorts(f"SELECT {order} FROM {relation.sql} ORDER BY {order} DESC LIMIT 1"):
+            warnings.append(f"{relation.name} has no index on {order.removeprefix('t.')}: each poll reads all of it")
+        clock = self.database.clock()
+        ahead = clock - now if clock else None
+        if ahead is not None and abs(ahead) > _CLOCKS_AGREE:
+            warnings.append(
+                f"the clock of its database is {format_duration(timedelta(seconds=round(abs(ahead).total_seconds())))} {'ahead of' if ahead > timedelta() else 'behind'} ours"
+            )
+        gaps = sum(len(gap.ranges) for gap in place.gaps) if place else 0
+        return About(self.strategy.name, self.strategy.about(self.log), gaps, tuple(warnings), ahead)
 
     def complete(self, record: Mapped) -> Mapped:
         """A failure with the text that the error query finds for it; anything else as it is."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from notifyd.model import Record, Status
 from notifyd.settings import SourceSettings
-from notifyd.sources.batch import Batch, Cursor, SetAside, Start
+from notifyd.sources.batch import About, Batch, Cursor, SetAside, Start
 from notifyd.sources.documents import shown
 from notifyd.sources.errors import SourceError
 from notifyd.sources.place import place_of, waiting
@@ -107,6 +107,21 @@ class Source:
             rows = session.log.newest(session.strategy.order, SCANNED)
             counts = Counter(mapping.raw_status(row) for row in rows)
             return {raw: (count, mapping.status(raw)) for raw, count in counts.most_common()}
+
+    @property
+    def sees_changes(self) -> bool:
+        """Whether `read` gives a row again when it has changed.
+
+        Where it does not, a change is seen by `look_up` alone: of rows that are open, and of rows that have ended
+        for as long as they are watched on (`rewatch`). Connects, if there was no read yet.
+        """
+        with self._session() as session:
+            return session.strategy.name == "timestamp"
+
+    def about(self, cursor: Cursor | None, now: datetime) -> About:
+        """How the log is read, and what a person should know of it. `cursor` is None before a first start."""
+        with self._session() as session:
+            return session.about(place_of(cursor) if cursor else None, now)
 
     def passed(self, cursor: Cursor, key: str) -> bool | None:
         """Whether the cursor stands behind the row with this key; None where there is no such row."""

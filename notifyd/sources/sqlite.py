@@ -8,6 +8,7 @@ import stat
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -96,6 +97,13 @@ class SqliteDatabase:
 
     def time(self, expression: str, kind: Kind) -> str:
         return expression
+
+    def sorts(self, sql: str) -> bool:
+        plan = self.read(f"EXPLAIN QUERY PLAN {sql}", {}, list)
+        return any("TEMP B-TREE" in str(step[-1]) for step in plan)
+
+    def clock(self) -> datetime | None:
+        return None
 
     def replaced(self) -> bool:
         return _identity(self._path) != self._identity

@@ -44,6 +44,10 @@ class Strategy(Protocol):
         """The rows before a place that are running or retrying, to be watched."""
         ...
 
+    def about(self, log: SyncLog) -> str:
+        """How the log is read, in one line for a person."""
+        ...
+
     def passed(self, log: SyncLog, place: Place, row: Row) -> bool:
         """Whether the place is behind this row."""
         ...

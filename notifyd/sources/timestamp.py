@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from notifyd.model import Record
-from notifyd.settings import SourceSettings
+from notifyd.settings import SourceSettings, format_duration
 from notifyd.sources.batch import Batch
 from notifyd.sources.database import Kind, Parameters, Row
 from notifyd.sources.errors import SourceError
@@ -80,6 +80,12 @@ class ByTimestamp:
     def open_rows(self, log: SyncLog, place: Place, now: datetime) -> list[Record]:
         return log.open_rows(self.order, None, now)
 
+    def about(self, log: SyncLog) -> str:
+        return (
+            f"by time, {self.order.removeprefix('t.')}: a row that is committed more than "
+            f"{format_duration(self._overlap)} after its own time is missed"
+        )
+
     def passed(self, log: SyncLog, place: Place, row: Row) -> bool:
         moment, window = self._moment(row[0]), place.window
         return bool(window and window.high and moment and moment <= window.high)
@@ -146,9 +152,8 @@ class ByTimestamp:
         """Times without a zone repeat an hour when the clocks go back: then the overlap reaches over it."""
         if self._kind is Kind.INSTANT:
             return self._overlap
-        local = now.astimezone(self._zone)
-        changed = local.utcoffset() != (now - _CLOCKS_CHANGE).astimezone(self._zone).utcoffset()
-        return self._overlap + (_REPEATED if changed else timedelta())
+        offsets = {(now + ahead).astimezone(self._zone).utcoffset() for ahead in (-_CLOCKS_CHANGE, _CLOCKS_CHANGE)}
+        return self._overlap + (_REPEATED if len(offsets) > 1 else timedelta())
 
     def _from(self, begin: datetime | None) -> tuple[list[str], Parameters]:
         """The ranges of values, one for each form that a time may have, that are `begin` or later."""

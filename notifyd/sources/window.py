@@ -31,16 +31,20 @@ _MARK: Final = 8  # characters that these become
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """A read that has not come to its end: the last row's time and key as the database has them."""
+    """A read that has not come to its end: the last row's time and key as the database has them.
+
+    `peak` is the latest time that was read, and `floor` the time from which on all that was read is remembered.
+    """
 
     after: Any
     key: str
     peak: datetime | None
+    floor: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """`high` is how far the log has been read (None: not at all), `floor` what no read goes back behind."""
+    """`high` is how far the log has been read (None: not at all); from `floor` on, what was read is remembered."""
 
     high: datetime | None = None
     floor: datetime | None = None
@@ -49,11 +53,13 @@ class Window:
     sweep: Sweep | None = None
 
     def begin(self, overlap: timedelta, now: datetime) -> datetime | None:
-        """From when on rows are read. A clock that was set back takes the window with it."""
-        if self.high is None:
-            return None
-        back = min(self.high, now) - overlap
-        return back if self.floor is None or self.floor < back else self.floor
+        """From when on rows are read; behind the floor they would be told again.
+
+        A clock that was set back takes the window with it: better to read a row twice than never.
+        """
+        if self.high is None or now < self.high:
+            return None if self.high is None else now - overlap
+        return _later(self.high - overlap, self.floor)
 
     def knows(self, key: str, status: str) -> bool:
         """Whether the row was seen with this status last."""
@@ -63,20 +69,21 @@ class Window:
 
     def ended(self, fresh: Seen, peak: datetime | None, overlap: timedelta) -> Window:
         """After a sweep has come to the end of the log."""
-        high = self.high if peak is None or (self.high is not None and self.high > peak) else peak
-        back = (high - overlap).timestamp() if high else 0.0
+        high = _later(self.high, peak)
+        back = high - overlap if high else None
         seen, oldest = _newest({**self.seen, **fresh}, back)
-        floor = max(filter(None, (self.floor, oldest)), default=None)
+        floor = _later(_later(self.floor, self.sweep.floor if self.sweep else None), _later(back, oldest))
         return Window(high, floor, seen)
 
     def paused(self, fresh: Seen, sweep: Sweep, overlap: timedelta) -> Window:
         """After one page of a sweep that goes on."""
-        back = (sweep.peak - overlap).timestamp() if sweep.peak else 0.0
-        return replace(self, fresh=_newest(fresh, back)[0], sweep=sweep)
+        kept, oldest = _newest(fresh, sweep.peak - overlap if sweep.peak else None)
+        floor = _later(self.sweep.floor if self.sweep else None, oldest)
+        return replace(self, fresh=kept, sweep=replace(sweep, floor=floor))
 
     def as_json(self) -> dict[str, Any]:
         """The window in a cursor."""
-        sweep = self.sweep and [self.sweep.after, self.sweep.key, _text(self.sweep.peak)]
+        sweep = self.sweep and [self.sweep.after, self.sweep.key, _text(self.sweep.peak), _text(self.sweep.floor)]
         return {
             "high": _text(self.high),
             "floor": _text(self.floor),
@@ -94,7 +101,7 @@ def window_of(kept: Mapping[str, Any]) -> Window:
         _moment(kept["floor"]),
         _unpacked(kept["seen"]),
         _unpacked(kept["fresh"]),
-        Sweep(sweep[0], str(sweep[1]), _moment(sweep[2])) if sweep else None,
+        Sweep(sweep[0], str(sweep[1]), _moment(sweep[2]), _moment(sweep[3])) if sweep else None,
     )
 
 
@@ -104,9 +111,10 @@ def fingerprint(key: str) -> str:
     return base64.urlsafe_b64encode(digest).decode()
 
 
-def _newest(seen: Seen, back: float) -> tuple[Seen, datetime | None]:
+def _newest(seen: Seen, back: datetime | None) -> tuple[Seen, datetime | None]:
     """The rows from a time on, as many as there is room for; and the oldest time left, where room was short."""
-    kept = {mark: about for mark, about in seen.items() if about[0] >= back}
+    since = back.timestamp() if back else 0.0
+    kept = {mark: about for mark, about in seen.items() if about[0] >= since}
     if len(kept) <= MOST_SEEN:
         return kept, None
     newest = nlargest(MOST_SEEN, kept.items(), key=lambda item: item[1][0])
@@ -131,6 +139,10 @@ def _unpacked(packed: Mapping[str, Sequence[str]]) -> Seen:
             mark, at = row[:_MARK], row[_MARK:]
             seen[mark] = (int(at, 16) / 1000 if at else math.inf, status)
     return seen
+
+
+def _later(one: datetime | None, other: datetime | None) -> datetime | None:
+    return max(filter(None, (one, other)), default=None)
 
 
 def _text(moment: datetime | None) -> str | None:

@@ -185,13 +185,14 @@ def _streaks(db: Database, names: Mapping[str, str]) -> list[OpenStreak]:
     found = db.run(
         f"SELECT {', '.join(rows.STREAK_FIELDS)} FROM streaks WHERE announced IS NOT NULL OR outcomes LIKE '%true%'"
     )
-    streaks = [_open_streak(names.get(row[0], row[0]), rows.streak_of(row)) for row in found]
+    streaks = [open_streak(names.get(row[0], row[0]), rows.streak_of(row)) for row in found]
     failing = [streak for streak in streaks if streak.failed_runs]
     failing.sort(key=lambda streak: (streak.announced is None, -streak.failed_runs, streak.schedule))
     return failing[:_STREAKS_SHOWN]
 
 
-def _open_streak(source: str, streak: Streak) -> OpenStreak:
+def open_streak(source: str, streak: Streak) -> OpenStreak:
+    """A schedule's streak as people ask for it; one that does not fail has no failed runs."""
     success = max((outcome.position for outcome in streak.outcomes if not outcome.failed), default=None)
     failed = [o.position.at for o in streak.outcomes if o.failed and (success is None or o.position > success)]
     announced = streak.announced is not None

@@ -46,7 +46,8 @@ def failed(db: Database, source_id: str, error: str, now: datetime) -> None:
     moment = rfc3339(now)
     with db.transaction():
         db.run(
-            "UPDATE cursors SET failed_at = ?, error = ?, failing_since = COALESCE(failing_since, ?) WHERE source_id = ?",
+            "UPDATE cursors SET failed_at = ?, error = ?, failing_since = COALESCE(failing_since, ?)"
+            " WHERE source_id = ?",
             [moment, rows.clean(error), moment, source_id],
         )
 

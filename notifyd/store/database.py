@@ -65,7 +65,7 @@ class Database:
 
 
 def _cause(error: DatabaseError) -> BaseException:
-    """What went wrong: on a full disk SQLite rolls back by itself, and that nothing is left to roll back is not news."""
+    """What went wrong: SQLite rolls back a full disk by itself, and that nothing is left to roll back is not news."""
     cause: BaseException = error
     while "no transaction is active" in str(cause) and cause.__context__ is not None:
         cause = cause.__context__

@@ -13,7 +13,7 @@ from datetime import datetime
 
 from notifyd.store import rows
 from notifyd.store.database import Database
-from notifyd.store.reads import NAME_OF_CONFIG, Attempt, Delivery
+from notifyd.store.reads import NAME_OF_CONFIG, Attempt, Delivery, attempts_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +90,13 @@ def attempts(db: Database, search: AttemptSearch, window: Window) -> JsonPage:
         "(h.started_at, h.id) < (SELECT started_at, id FROM notification_history WHERE id = ?)": window.before,
     }
     return _page(db, _ATTEMPT, "notification_history h", where, "h.started_at DESC, h.id DESC", window)
+
+
+def attempt(db: Database, identity: int) -> Attempt | None:
+    """One attempt; None if there is none with this id."""
+    found = db.run("SELECT delivery_id FROM notification_history WHERE id = ?", [identity])
+    attempts = attempts_of(db, found[0][0]) if found else []
+    return next((attempt for attempt in attempts if attempt.id == identity), None)
 
 
 def deliveries(db: Database, search: DeliverySearch, window: Window) -> JsonPage:

@@ -1,37 +1,51 @@
-"""The web application: `/healthz` and `/readyz`, open to all."""
+"""The web application, as a table of contents.
+
+Limits          how much, how long                  limits.py
+Authentication  who asks                            auth.py
+the routes      below, each family in its module
+problems        whatever goes wrong                 problems.py
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import timedelta
+from functools import cache
+from typing import Any
 
-from fastapi import FastAPI
-from fastapi.responses import JSONResponse
+from fastapi import APIRouter, Depends, FastAPI
 
 from notifyd import __version__
-from notifyd.clock import Clock
-from notifyd.observe.health import SENDER, Health
+from notifyd.store.tokens import Permission
+from notifyd.web import catalog, configs, deliveries, docs, events, health, history, standing, trials
+from notifyd.web.auth import Authentication, permitted
+from notifyd.web.incoming import given_once
+from notifyd.web.limits import Limits
+from notifyd.web.openapi import document
+from notifyd.web.problems import tell_problems
+from notifyd.web.reach import Reach
 
-STALLED_AFTER = timedelta(minutes=2)
-"""A sender that has completed no turn for this long is stuck; idle, it turns every second."""
+PREFIX = "/api/notifications"
 
 
-def create_app(health: Health, expected: Sequence[str], clock: Clock) -> FastAPI:
-    """The application. `expected` are the parts that must have turned once before it is ready."""
-    app = FastAPI(title="notifyd", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
-
-    @app.get("/healthz")
-    async def healthz() -> JSONResponse:
-        """Alive and progressing: 200, or 503 with the reason."""
-        parts = health.report(clock())
-        stalled = parts.get(SENDER, {}).get("seconds_ago", 0) > STALLED_AFTER.total_seconds()
-        status = "the sender is stuck" if stalled else "ok"
-        return JSONResponse({"status": status, "parts": parts}, 503 if stalled else 200)
-
-    @app.get("/readyz")
-    async def readyz() -> JSONResponse:
-        """200 once every source was tried, successfully or not, and the sender has turned."""
-        waiting = health.waiting_for(expected)
-        return JSONResponse({"ready": not waiting, "waiting_for": waiting}, 503 if waiting else 200)
-
+def create_app(reach: Reach) -> FastAPI:
+    """The application, on what it may reach of the daemon."""
+    app = FastAPI(
+        title="notifyd", version=__version__, docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False
+    )
+    app.state.reach = reach
+    app.include_router(health.router)
+    app.include_router(docs.router)
+    app.include_router(_api())
+    app.add_middleware(Authentication, reach=reach)
+    app.add_middleware(Limits)
+    tell_problems(app)
+    app.openapi = cache(lambda: document(app, reach.settings))  # type: ignore[method-assign]
     return app
+
+
+def _api() -> APIRouter:
+    """What needs a permission, which is everything."""
+    checks: list[Any] = [Depends(permitted(Permission.MANAGE_SETTINGS)), Depends(given_once)]
+    api = APIRouter(prefix=PREFIX, dependencies=checks)
+    for family in (configs, trials, history, deliveries, events, catalog, standing):
+        api.include_router(family.router)
+    return api

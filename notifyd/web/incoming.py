@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import Request
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
 from pydantic_core import from_json
 
 from notifyd.store.search import Window
@@ -76,12 +76,9 @@ def _moment(value: Any) -> datetime:
     """A time as RFC 3339 writes it. A leap second is the last of its minute; digits beyond microseconds are cut."""
     if isinstance(value, datetime):
         return value
-    match = _RFC3339.fullmatch(value) if isinstance(value, str) else None
+    day, clock, fraction, zone = match.groups() if (match := _RFC3339.fullmatch(str(value))) else ("", "", "", "")
+    clock = re.sub(":60$", ":59", clock)
     try:
-        if match is None:
-            raise ValueError
-        day, clock, fraction, zone = match.groups()
-        clock = re.sub(r":60$", ":59", clock)
         return datetime.fromisoformat(f"{day}T{clock}{(fraction or '.0')[:7]}{zone.upper()}").astimezone(UTC)
     except (ValueError, OverflowError):
         raise ValueError("expected a time such as 2026-11-24T21:00:00Z") from None

@@ -16,6 +16,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
+from notifyd.errors import NotifydError
+from notifyd.saved import Missing
 from notifyd.settings import BodyError
 from notifyd.settings.wording import explain
 from notifyd.store.database import StoreError
@@ -65,6 +67,8 @@ def tell_problems(app: FastAPI) -> None:
     app.exception_handler(HTTPException)(_http)
     app.exception_handler(RequestValidationError)(_parameters)
     app.exception_handler(BodyError)(_body)
+    app.exception_handler(Missing)(_missing)
+    app.exception_handler(NotifydError)(_refused)
     app.exception_handler(NameTaken)(_name_taken)
     app.exception_handler(Outdated)(_outdated)
     app.exception_handler(StoreError)(_store)
@@ -87,6 +91,15 @@ async def _parameters(_: Request, error: RequestValidationError) -> Response:
 async def _body(_: Request, error: BodyError) -> Response:
     errors = [of_body(fault.path, fault.text) for fault in error.faults]
     return Problem(422, str(error), errors=errors).response()
+
+
+async def _missing(_: Request, error: Missing) -> Response:
+    return Problem(404, str(error)).response()
+
+
+async def _refused(_: Request, error: NotifydError) -> Response:
+    """Right as a request, and not to be done as things are: a config of the settings file, a plugin with a bug."""
+    return Problem(409, str(error)).response()
 
 
 async def _name_taken(_: Request, error: NameTaken) -> Response:

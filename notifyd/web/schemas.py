@@ -188,8 +188,30 @@ class Filters(Shape):
     next: None = None
 
 
-class Source(reads.SourceState):
-    """A source, and whether the settings file still has it."""
+class Source(Shape):
+    """A source, and whether the settings file still has it. null is what a source has not that was never read."""
+
+    source_id: str
+    name: str
+    cursor: str | None
+    epoch: int | None
+    started_at: datetime | None
+    read_at: datetime | None
+    at_end: bool | None
+    failed_at: datetime | None
+    error: str | None
+    watched: int | None
+    set_aside: int | None
+    newest_set_aside: list[reads.SetAside] | None
+    in_file: bool
+    enabled: bool
+
+
+class Sources(Shape):
+    """Every source."""
+
+    items: list[Source]
+    next: None = None
 
 
 class Schedule(Shape):

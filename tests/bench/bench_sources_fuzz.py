@@ -31,9 +31,9 @@ async def measure(seed: int) -> Report:
         figures = _figures(outcome)
         say(f"{kind}: {figures}")
         report.figures |= {f"{kind}.{name}": figure for name, figure in figures.items()}
-        report.claims[
-            f"{kind}: {outcome.rows:,} rows, none missed, none twice, none that was rolled back"
-        ] = outcome.rows >= 200_000 and not outcome.missed and not outcome.twice and not outcome.ghosts
+        report.claims[f"{kind}: {outcome.rows:,} rows, none missed, none twice, none that was rolled back"] = (
+            outcome.rows >= 200_000 and not outcome.missed and not outcome.twice and not outcome.ghosts
+        )
     report.notes.append("naive_missed is what `WHERE id > last_id` missed of the same rows, beside the source")
     return report
 
@@ -49,6 +49,7 @@ def _figures(outcome: Outcome) -> dict[str, Any]:
         "deleted": outcome.deleted,
         "polls": outcome.told.polls,
         "restarts": outcome.told.restarts,
+        "notes": len(outcome.told.notes),
         "largest_cursor": outcome.told.largest_cursor,
         "seconds": round(outcome.seconds, 1),
     }

@@ -1,7 +1,8 @@
 """How fast rows become events, and events deliveries, each as a ratio to a bare loop of the same work.
 
 Rows: one poller reads a log from its beginning: read, detect, plan and commit, into a new state DB. The bare loop
-reads the same columns of the same rows with sqlite3, in pages of the same size, and does nothing with them.
+does what cannot be left out: it reads the same columns of the same rows with sqlite3, in pages of the same size, and
+writes the very rows that the poller wrote into a state DB of the same schema, one transaction for each page.
 
 Deliveries: `notifyd run`, with `window = "0s"`, to a sink in this process. The bare loop is bare_httpx.py: the same
 bodies to the same sink by httpx.AsyncClient, with as many connections; it records nothing. Rates are taken at the
@@ -12,12 +13,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import random
 import sqlite3
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
@@ -42,12 +44,15 @@ from tests.sinks.log import JobLog
 from tests.system.process import Process
 from tests.system.site import Site, webhook
 
-ROUNDS = 2
+ROUNDS = 5
 SUCCESSES = 200_000
 FAILURES = 20_000
 DELIVERIES = 4_000
 
 _COLUMNS = "id, job, connector, status, error, ended_at"
+_TABLES = ("runs", "streaks", "events", "verdicts", "deliveries")
+
+Row = tuple[Any, ...]
 
 
 async def measure(seed: int) -> Report:
@@ -61,7 +66,9 @@ async def measure(seed: int) -> Report:
         report.figures |= await _rows(what, rows)
     report.figures |= await _deliveries()
     report.claims = {
-        "rows without news: at least a tenth of a bare read": report.figures["successes: ratio"] >= 0.1,
+        "successes: at least a twentieth of a bare loop that does nothing with them": report.figures["successes: ratio"]
+        >= 0.05,
+        "failures: at least a fifth of a bare loop that writes the same rows": report.figures["failures: ratio"] >= 0.2,
         "deliveries: at least half of a bare httpx loop that records nothing": report.figures["deliveries: ratio"]
         >= 0.5,
     }
@@ -75,14 +82,16 @@ async def measure(seed: int) -> Report:
 # -- rows --------------------------------------------------------------------------------------------
 
 
-async def _rows(what: str, rows: list[tuple[Any, ...]]) -> dict[str, float]:
+async def _rows(what: str, rows: list[Row]) -> dict[str, float]:
     """Rows a second of the poller and of the bare loop, taking turns on one log."""
     polled, bare = [], []
     with tempfile.TemporaryDirectory() as folder, JobLog(Path(folder) / "jobs.db") as jobs:
         jobs.write(rows)
         for number in range(1, ROUNDS + 1):
-            polled.append(len(rows) / await _polled(jobs, len(rows), Path(folder) / f"{number}"))
-            bare.append(len(rows) / _read_bare(jobs.path, len(rows)))
+            site = Site(Path(folder) / f"{number}")
+            site.folder.mkdir()
+            polled.append(len(rows) / await _polled(jobs, len(rows), site))
+            bare.append(len(rows) / _bare(jobs, len(rows), site))
             say(f"{what}, round {number}: {polled[-1]:,.0f} rows/s, bare {bare[-1]:,.0f} rows/s")
     return {
         f"{what}: rows/s": round(middle(polled)),
@@ -91,10 +100,8 @@ async def _rows(what: str, rows: list[tuple[Any, ...]]) -> dict[str, float]:
     }
 
 
-async def _polled(jobs: JobLog, count: int, folder: Path) -> float:
+async def _polled(jobs: JobLog, count: int, site: Site) -> float:
     """Seconds of one poll over the whole log: the daemon's poller, without its schedule and its sender."""
-    folder.mkdir()
-    site = Site(folder)
     site.write(sources=[jobs.source("jobs", start="beginning")], notifications=[webhook("hook", "http://127.0.0.1:9")])
     settings = site.settings()
     (source,), (notification,) = settings.sources, settings.notifications
@@ -120,14 +127,34 @@ async def _polled(jobs: JobLog, count: int, folder: Path) -> float:
     return took
 
 
-def _read_bare(path: Path, count: int) -> float:
+def _bare(jobs: JobLog, count: int, site: Site) -> float:
+    """Seconds of the bare loop; the poller's state DB says what is to be written."""
+    copy = site.folder / "bare.db"
+    database = open_database(f"sqlite:///{copy}", create=True)
+    written = _pages(site, math.ceil(count / BATCH))
     begun, at, read = time.perf_counter(), 0, 0
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+    with closing(sqlite3.connect(f"file:{jobs.path}?mode=ro", uri=True)) as log:
         sql = f"SELECT {_COLUMNS} FROM jobs WHERE id > ? ORDER BY id LIMIT {BATCH}"
-        while rows := connection.execute(sql, [at]).fetchall():
+        while rows := log.execute(sql, [at]).fetchall():
             at, read = rows[-1][0], read + len(rows)
+            with database.transaction():
+                for insert, values in next(written):
+                    database.write_many(insert, values)
+    took = time.perf_counter() - begun
+    database.close()
     assert read == count
-    return time.perf_counter() - begun
+    return took
+
+
+def _pages(site: Site, pages: int) -> Iterator[list[tuple[str, list[Row]]]]:
+    """All rows of a state DB in equal parts: for each part, a statement and its rows for each table."""
+    tables = {table: site.query(f'SELECT * FROM "{table}"') for table in _TABLES}
+    for page in range(pages):
+        yield [
+            (f'INSERT INTO "{table}" VALUES ({", ".join("?" * len(rows[0]))})', rows[page::pages])
+            for table, rows in tables.items()
+            if rows
+        ]
 
 
 # -- deliveries --------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from typing import Any
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from notifyd.core.detect import Detected, Memory, Tick, detect
+from notifyd.core.detect import Detected, Gone, Input, Memory, Tick, detect
 from notifyd.core.rules import Origin, Rules
 from notifyd.model import Event, EventType, Finding, Record, Status
 
@@ -24,10 +24,9 @@ NAIVE = datetime(2026, 11, 24, 12)  # noqa: DTZ001 (a row with such a time is po
 
 RECORDS = Origin("shop", "shop-db")
 RUNS = Origin("shop", "shop-db", rows="runs")
+STUCK = Origin("shop", "shop-db", rows="runs", stuck_after=timedelta(minutes=20))
 RULES = Rules()
 PATIENT = Rules(threshold=100)
-
-Input = Record | Tick
 
 
 def at(minutes: float) -> datetime:
@@ -147,8 +146,8 @@ def logs(size: int = 10) -> st.SearchStrategy[list[Record]]:
 
 
 def inputs(size: int = 12) -> st.SearchStrategy[list[Input]]:
-    """Rows, poisoned ones too, and ticks, as time goes on; a row may come again, as it is by then."""
-    kinds = st.sampled_from([(Record, None)] * 3 + [(Tick, None), (Record, 0), (Record, 1)])
+    """Rows, poisoned ones too, and ticks, as time goes on; a row may come again, as it is by then, or be deleted."""
+    kinds = st.sampled_from([(Record, None)] * 3 + [(Tick, None), (Record, 0), (Record, 1), (Gone, 0)])
     return st.lists(st.tuples(kinds, st.sampled_from([0, 1, 15]), shapes), max_size=size).map(_as_time_goes_on)
 
 
@@ -160,6 +159,9 @@ def _as_time_goes_on(drawn: list[Any]) -> list[Input]:
         minute += passed
         if kind is Tick:
             items.append(tick(minute))
+            continue
+        if kind is Gone and seen:
+            items.append(Gone(seen[-1].key, at(minute)))
             continue
         record = shaped(len(seen), minute, shape)
         if again is not None and again < len(seen):

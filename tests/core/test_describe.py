@@ -200,7 +200,7 @@ def test_the_headline_of_one_kind_of_event() -> None:
     assert headline.id == "dlv_1"
     assert headline.title == "500 × Sync Error: woo - orders"
     assert headline.message == (
-        "500 events between 2026-11-24T12:00:00.000000Z and 2026-11-24T12:02:00.000000Z. The latest: order 7"
+        "500 events between 2026-11-24 12:00:00 UTC and 2026-11-24 12:02:00 UTC. The latest: order 7"
     )
     assert headline.timestamp == at(2)
     assert headline.details == {

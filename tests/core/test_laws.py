@@ -11,16 +11,15 @@ from datetime import timedelta
 import pytest
 from hypothesis import given
 
-from notifyd.core.detect import detect, position_of
+from notifyd.core.detect import Gone, Input, Tick, detect, position_of
 from notifyd.core.rules import Origin, Rules
 from notifyd.model import Closes, Event, EventType, Finding, Record, Status
 from tests.core.logs import (
     LAW,
     PATIENT,
     RECORDS,
-    RUNS,
     SCHEDULES,
-    Input,
+    STUCK,
     cut,
     edges,
     fold,
@@ -34,7 +33,7 @@ from tests.core.logs import (
 QUICK = Rules(threshold=2, remind_every=timedelta(minutes=20))
 FAILURES = {EventType.SYNC_ERROR, EventType.RATE_LIMIT, EventType.CONNECTION_FAILURE}
 
-both_kinds = pytest.mark.parametrize("origin", [RECORDS, RUNS], ids=["records", "runs"])
+both_kinds = pytest.mark.parametrize("origin", [RECORDS, STUCK], ids=["records", "runs"])
 
 
 # -- the fold ------------------------------------------------------------------------------------
@@ -52,7 +51,7 @@ def test_cutting_the_inputs_into_batches_changes_nothing(origin: Origin, items: 
 @LAW
 @given(items=inputs())
 def test_a_tick_given_twice_changes_nothing(origin: Origin, items: list[Input]) -> None:
-    twice = [again for item in items for again in ([item] if isinstance(item, Record) else [item, item])]
+    twice = [again for item in items for again in ([item, item] if isinstance(item, Tick) else [item])]
     assert fold(*twice, rules=QUICK, origin=origin) == fold(*items, rules=QUICK, origin=origin)
 
 
@@ -113,7 +112,7 @@ def failed_runs_in_a_row(log: list[Record], schedule: str, origin: Origin) -> in
     runs: dict[tuple[str, str], list[Record]] = {}
     for record in log:
         if record.schedule_id == schedule and belongs_to_a_run(record):
-            alone = record.run_id is None or origin is RUNS
+            alone = record.run_id is None or origin is STUCK
             runs.setdefault(("row", record.key) if alone else ("run", str(record.run_id)), []).append(record)
     failed = {run for run, records in runs.items() if any(r.status is Status.FAILURE for r in records)}
     succeeded = {run for run, records in runs.items() if any(r.status is Status.SUCCESS for r in records)} - failed
@@ -136,9 +135,11 @@ def test_a_streak_is_announced_once_and_recovers_once(origin: Origin, items: lis
 
 
 def check_story(events: list[Event]) -> None:
-    """Announced, perhaps reminded, recovered; and again from the beginning."""
+    """Announced, perhaps reminded, recovered; and again from the beginning. A stuck run is a story by itself."""
     open_streak = None
     for event in events:
+        if event.closes and event.closes.event_type == "stuck_run":
+            continue
         if event.event_type is EventType.RECOVERED:
             assert open_streak is not None
             assert event.closes == Closes(open_streak, "consecutive_failures")
@@ -163,15 +164,26 @@ def test_every_announced_streak_has_recovered_once_a_success_is_the_newest(origi
 @given(log=logs(size=20))
 def test_a_run_is_told_once_of_each_type(origin: Origin, log: list[Record]) -> None:
     told = fold(*log, tick(200), rules=QUICK, origin=origin)
-    failures = [finding for finding in told.findings if finding.record_key is not None]
-    assert {finding.event.event_type for finding in failures} <= FAILURES
+    failures = [finding for finding in told.findings if finding.event.event_type in FAILURES]
     each = Counter((finding.schedule, run_of(finding, origin), finding.event.event_type) for finding in failures)
     assert set(each.values()) <= {1}
 
 
 def run_of(finding: Finding, origin: Origin) -> tuple[str, str | None]:
-    alone = origin is RUNS or finding.event.run_id is None
+    alone = origin is STUCK or finding.event.run_id is None
     return ("row", finding.record_key) if alone else ("run", finding.event.run_id)
+
+
+@LAW
+@given(items=inputs(size=20))
+def test_a_stuck_run_is_told_once_and_its_end_once(items: list[Input]) -> None:
+    told = fold(*items, tick(300), rules=QUICK, origin=STUCK)
+    still_open = {run.stuck for run in told.memory.runs.values() if run.stuck}
+    stuck = [event.id for event in told.of(EventType.STUCK_RUN)]
+    ended = [e.closes.id for e in told.events if e.closes and e.closes.event_type == "stuck_run"]
+    assert len(set(stuck)) == len(stuck)
+    assert sorted([*ended, *still_open]) == sorted(stuck)
+    assert still_open == {run.stuck for run in told.memory.runs.values() if run.run_id in told.memory.watched}
 
 
 # -- independence --------------------------------------------------------------------------------
@@ -183,10 +195,17 @@ def run_of(finding: Finding, origin: Origin) -> tuple[str, str | None]:
 def test_schedules_are_independent(origin: Origin, items: list[Input]) -> None:
     together = fold(*items, rules=QUICK, origin=origin)
     for schedule in SCHEDULES:
-        mine = [item for item in items if not isinstance(item, Record) or item.schedule_id == schedule]
+        mine = [item for item in items if belongs(item, schedule, items)]
         alone = fold(*mine, rules=QUICK, origin=origin)
         assert alone.findings == [finding for finding in together.findings if finding.schedule == schedule]
         assert alone.memory.streaks.get(schedule) == together.memory.streaks.get(schedule)
+
+
+def belongs(item: Input, schedule: str, items: list[Input]) -> bool:
+    """Whether an input says anything to a schedule."""
+    if isinstance(item, Gone):
+        return any(isinstance(one, Record) and one.key == item.key and belongs(one, schedule, items) for one in items)
+    return not isinstance(item, Record) or item.schedule_id == schedule
 
 
 @both_kinds

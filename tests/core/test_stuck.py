@@ -70,5 +70,27 @@ def test_a_row_that_runs_again_can_be_stuck_again() -> None:
     assert again.findings[0].event.id != first.event.id
 
 
+@pytest.mark.parametrize("end", ["success", "ignored"])
+def test_also_where_it_ended_well_in_between(end: str) -> None:
+    """Each time under an id of its own; two runs of one row may even begin at one time, as far as the log says."""
+    told, memory = set(), Memory()
+    for minute in (0, 100, 200):
+        memory, found = poll(memory, row("7", "running", 0, read=minute), tick(minute + 31))
+        told |= {finding.event.id for finding in found.findings}
+        memory, found = poll(memory, row("7", end, 0, read=minute + 40))
+        told |= {finding.event.id for finding in found.findings}
+    assert len(told) == 6
+
+
+def test_a_deleted_row_ends_no_run_that_only_has_its_key_for_an_id() -> None:
+    """Rows and runs may both be numbered from one."""
+    records = replace(RUNS, rows="records")
+    run = row("2", "success", 1, run_id="7", schedule_id="hourly")
+    memory, _ = poll(Memory(), run, row("7", "running", 2, run_id="8"), origin=records)
+    memory, _ = poll(memory, Gone("7", at(3)), origin=records)
+    assert ("hourly", "7") in memory.runs
+    assert memory.watched == {}
+
+
 def test_without_a_limit_a_run_may_take_for_ever() -> None:
     assert poll(Memory(), row("7", "running", 0), tick(100_000), origin=RUNS)[1].findings == []

@@ -122,7 +122,7 @@ def only_problem(registry: Registry) -> str:
 
 def test_the_channels_and_filters_of_notifyd_are_plugins_like_any_other():
     registry = discover(None)
-    assert list(registry.channels) == ["email", "slack", "webhook"]
+    assert list(registry.channels) == ["apprise", "email", "slack", "webhook"]
     assert list(registry.filters) == [
         "connectors",
         "entity_types",

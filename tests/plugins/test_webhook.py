@@ -17,9 +17,9 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from notifyd.api import Notification, Reject, Retry, Secret
 from notifyd.lane import lane_of
-from notifyd.model import Result
+from notifyd.model import Outcome, Result
 from notifyd.outbound import Guard, HttpClient
-from notifyd.settings import load
+from notifyd.settings import SettingsError, load
 from notifyd_plugins.webhook import WebhookChannel, WebhookOptions, notifyd_channels
 from tests.sinks.context import NOW, TestContext, a_notification, an_event
 from tests.sinks.http import RESET, HttpSink, Request
@@ -169,42 +169,48 @@ async def test_a_receiver_that_echoes_keeps_the_password_out_of_the_history(sink
     assert str(caught.value) == "HTTP 401: <secret> is nobody"
 
 
-async def test_a_proxy_and_a_certificate_of_its_own_reach_the_connection(sink: HttpSink, tmp_path: Path):
-    """The lane gives the channel's options to its client: proven once, through a real lane."""
+async def attempted(tmp_path: Path, config: str, guard: Guard | None = None) -> Outcome:
+    """What a real lane makes of a webhook with this `config` in TOML."""
     settings = tmp_path / "notifyd.toml"
-    settings.write_text(
-        f"""[[notifications]]
-name = "hook"
-notification_type = "webhook"
-[notifications.config]
-url = "http://hook.example/x"
-proxy = "{sink.url}"
-"""
-    )
+    settings.write_text(f'[[notifications]]\nname = "hook"\nnotification_type = "webhook"\nconfig = {config}\n')
     loaded = load(settings)
-    lane = lane_of(loaded.notifications[0], loaded.registry)
-    outcome = await lane.attempt(a_notification(), 1, datetime.now(UTC))
-    await lane.close()
+    lane = lane_of(loaded.notifications[0], loaded.registry, guard)
+    try:
+        return await lane.attempt(a_notification(), 1, datetime.now(UTC))
+    finally:
+        await lane.close()
+
+
+async def test_the_options_of_a_config_reach_its_connections(sink: HttpSink, tmp_path: Path):
+    outcome = await attempted(tmp_path, f'{{ url = "http://hook.example/x", proxy = "{sink.url}" }}')
     assert (outcome.result, outcome.status_code) == (Result.SENT, 200)
     assert sink.requests[0].path == "http://hook.example/x"
 
 
 async def test_a_config_of_the_api_is_guarded(sink: HttpSink, tmp_path: Path):
-    settings = tmp_path / "notifyd.toml"
-    settings.write_text(
-        f"""[[notifications]]
-name = "hook"
-notification_type = "webhook"
-config = {{ url = "{sink.url}" }}
-"""
-    )
-    loaded = load(settings)
-    lane = lane_of(loaded.notifications[0], loaded.registry, Guard())
-    outcome = await lane.attempt(a_notification(), 1, datetime.now(UTC))
-    await lane.close()
+    outcome = await attempted(tmp_path, f'{{ url = "{sink.url}" }}', Guard())
     assert outcome.result is Result.REJECTED
     assert "its address is not public (loopback)" in outcome.reason
     assert sink.connections == 0
+
+
+def test_a_file_that_is_not_there_is_a_line_of_the_settings(tmp_path: Path):
+    settings = tmp_path / "notifyd.toml"
+    settings.write_text(
+        """[[notifications]]
+name = "hook"
+notification_type = "webhook"
+[notifications.config]
+url = "https://hook.example/s3cret"
+ca_file = "/nowhere/ca.pem"
+"""
+    )
+    with pytest.raises(SettingsError) as caught:
+        load(settings)
+    assert str(caught.value) == (
+        f'{settings}:6: notifications["hook"].config.ca_file: /nowhere/ca.pem cannot be read: no such file or directory'
+    )
+    assert load(settings, secrets=False).notifications
 
 
 # What the answer means

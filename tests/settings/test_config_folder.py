@@ -200,7 +200,7 @@ def test_the_lists_of_models_in_this_test_are_complete() -> None:
     tested = {model.__name__ for model in MODELS} | {"StatusLists"}
     definitions = json_schema()["$defs"]
     tables = {name for name, schema in definitions.items() if schema.get("type") == "object"}
-    assert tables - tested == {"RulesSettings", "EmailOptions", "SlackOptions", "WebhookOptions"}
+    assert tables - tested == {"RulesSettings", "AppriseOptions", "EmailOptions", "SlackOptions", "WebhookOptions"}
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)

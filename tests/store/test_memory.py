@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from notifyd.core.detect import Detected, Gone, Memory, Tick, detect
+from notifyd.core.detect import Detected, Gone, Input, Memory, Tick, detect
 from notifyd.core.rules import Origin, Rules
 from notifyd.model import Event, Position, Record, Run, RunOutcome, RunState, Status, Streak
 from notifyd.store import books, memory
 from notifyd.store.database import Database, open_database
-from tests.core.logs import LAW, NOON, RECORDS, RUNS, Input, at, cut, edges, fold, inputs, row
+from tests.core.logs import LAW, NOON, RECORDS, RUNS, STUCK, at, cut, edges, fold, inputs, row
 from tests.store.state import SOURCE, State, emptied
 
-THROUGH_THE_STORE = settings(LAW, max_examples=150)  # each poll of each example is a transaction
+THROUGH_THE_STORE = settings(LAW, max_examples=300)  # each poll of each example is a transaction
 QUICK = Rules(threshold=2, remind_every=timedelta(minutes=20))
 
 names = st.text(st.characters(), min_size=1, max_size=6) | st.sampled_from(
@@ -41,6 +41,7 @@ runs = st.builds(
     failures=counts,
     told=st.lists(st.sampled_from(["sync_error", "rate_limit"]), unique=True).map(tuple),
     occurrence=counts,
+    stuck=st.none() | st.just("evt_2"),
 )
 streaks = st.builds(
     Streak,
@@ -126,8 +127,9 @@ def through_the_store(
     events: list[Event] = []
     for poll in (poll for batch in batches for poll in up_to_ticks(batch)):
         records = [item for item in poll if isinstance(item, Record)]
+        gone = [item.key for item in poll if isinstance(item, Gone)]
         tick = next((item.now for item in poll if isinstance(item, Tick)), None)
-        detected = detect(memory.load(db, SOURCE, records, tick, origin), poll, rules, origin)
+        detected = detect(memory.load(db, SOURCE, records, tick, origin, gone), poll, rules, origin)
         state.commit(detected)
         events += [finding.event for finding in detected.findings]
     assert [(event.id,) for event in events] == db.run("SELECT id FROM events ORDER BY seq")
@@ -146,7 +148,7 @@ def up_to_ticks(batch: Sequence[Input]) -> list[list[Input]]:
     return [poll for poll in polls if poll]
 
 
-@pytest.mark.parametrize("origin", [RECORDS, RUNS], ids=["records", "runs"])
+@pytest.mark.parametrize("origin", [RECORDS, STUCK], ids=["records", "runs"])
 @THROUGH_THE_STORE
 @given(items=inputs(), edges=edges)
 def test_polls_of_any_size_come_to_the_same(

@@ -13,7 +13,7 @@ from notifyd.model import Hold
 from notifyd.store import memory, outbox, retention
 from notifyd.store.database import Database
 from tests.core.findings import announcement, finding, recovery
-from tests.core.logs import RECORDS, RUNS, at, row
+from tests.core.logs import RECORDS, RUNS, STUCK, at, row
 from tests.store.state import DEV, OPS, SOURCE, State
 
 HELD = "USING INDEX verdicts_held"  # it holds nothing but what is held now
@@ -52,7 +52,7 @@ def test_a_scan_is_seen(db: Database) -> None:
     assert not scans(db, lambda: db.run("SELECT * FROM events WHERE id = 'x'"))
 
 
-@pytest.mark.parametrize("origin", [RECORDS, RUNS], ids=["records", "runs"])
+@pytest.mark.parametrize("origin", [RECORDS, STUCK], ids=["records", "runs"])
 def test_loading_and_keeping_memory(state: State, origin: Origin) -> None:
     log = [*(row(n, "failure", n, run_id=f"r{n}") for n in range(3)), row("w", "running", 3)]
 

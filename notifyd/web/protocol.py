@@ -1,0 +1,47 @@
+"""HTTP/1.1 for clients that may be slow, or mean to be."""
+
+from __future__ import annotations
+
+import asyncio
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+SLOWEST_HEADERS = 10.0
+"""Seconds that the head of a request may take to arrive; uvicorn alone would wait for ever."""
+
+
+class Protocol(H11Protocol):
+    """uvicorn's, which bounds the size of a request's head (64 KiB), and a time for it."""
+
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A connection has to say something soon."""
+        super().connection_made(transport)
+        self._expect()
+
+    def data_received(self, data: bytes) -> None:
+        """A part of a head, or of a body; the time for the head ends when the request begins."""
+        before = self.cycle
+        super().data_received(data)
+        if self.cycle is not before:
+            self._forget()
+        elif self._deadline is None and self._is_idle():
+            self._expect()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nothing is expected any more."""
+        self._forget()
+        super().connection_lost(exc)
+
+    def _is_idle(self) -> bool:
+        """Whether no request is being read or answered."""
+        return getattr(self.cycle, "response_complete", True)
+
+    def _expect(self) -> None:
+        self._deadline = self.loop.call_later(SLOWEST_HEADERS, self.transport.close)
+
+    def _forget(self) -> None:
+        if self._deadline:
+            self._deadline.cancel()
+            self._deadline = None

@@ -1,0 +1,91 @@
+"""What `notifyd check` and `notifyd sources` can say of how a log is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from notifyd.sources import Source
+from tests.sources import servers
+from tests.sources.logs import JOBS_MAPPING, NOW, Log, read_all
+from tests.sources.servers import Server
+from tests.sources.workload import create, source_of
+
+
+@pytest.fixture
+def sqlite() -> Iterator[Server]:
+    with servers.sqlite() as server:
+        yield server
+
+
+@pytest.fixture(params=["postgres", "mariadb", "sqlite"])
+def place(request: pytest.FixtureRequest) -> Server:
+    server: Server = request.getfixturevalue(request.param)
+    create(server)
+    return server
+
+
+TEXTS = {
+    "postgresql": 'by column "id": a number that was skipped is waited for until the transactions that took it end',
+    "mysql": 'by column "id": a number that was skipped is waited for during 10m, as the database does not show who may'
+    " have taken it",
+    "sqlite": 'by column "id", held by the last rows that were read',
+}
+
+
+def test_a_log_with_an_index_is_read_without_a_warning(place: Server, tmp_path: Path) -> None:
+    source = source_of(place, tmp_path)
+    about = source.about(None, datetime.now(UTC))
+    assert (about.strategy, about.text, about.gaps, about.warnings) == ("key", TEXTS[place.kind], 0, ())
+    assert not source.sees_changes
+    source.close()
+
+
+def test_an_index_that_is_missing_is_named(place: Server, tmp_path: Path) -> None:
+    place.run("DROP INDEX jobs_by_time ON jobs" if place.kind == "mysql" else "DROP INDEX jobs_by_time")
+    source = source_of(place, tmp_path, more='cursor = "timestamp"')
+    about = source.about(None, datetime.now(UTC))
+    assert about.strategy == "timestamp"
+    assert source.sees_changes
+    (warning,) = about.warnings
+    assert warning.startswith('table "jobs" has no index on')
+    source.close()
+
+
+def test_a_clock_that_differs_is_told(server: Server, tmp_path: Path) -> None:
+    create(server)
+    source = source_of(server, tmp_path)
+    about = source.about(None, datetime.now(UTC) + timedelta(minutes=5))
+    assert about.clock is not None
+    assert about.clock < timedelta(minutes=-4)
+    assert [warning.startswith("the clock of its database is") for warning in about.warnings] == [True]
+    source.close()
+
+
+def test_gaps_are_counted(postgres: Server, tmp_path: Path) -> None:
+    create(postgres)
+    source = source_of(postgres, tmp_path)
+    slow = postgres.connect()
+    for connection in (slow, postgres.connect()):
+        connection.execute("INSERT INTO jobs (name, state) VALUES (gen_random_uuid(), 'failed')")
+        if connection is not slow:
+            connection.commit()
+            connection.close()
+    cursor = read_all(source)[1]
+    assert source.about(cursor, datetime.now(UTC)).gaps == 1
+    slow.close()
+    source.close()
+
+
+def test_a_view_that_orders_by_nothing_is_told(tmp_path: Path) -> None:
+    log = Log(
+        tmp_path / "jobs.db",
+        "CREATE TABLE raw (id INT, run, state, error, at)",
+        "CREATE VIEW jobs AS SELECT * FROM raw",
+    )
+    source: Source = log.source(JOBS_MAPPING)
+    assert source.about(None, NOW).warnings == ('view "jobs" has no index on "id": each poll reads all of it',)
+    source.close()

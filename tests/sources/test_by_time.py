@@ -1,0 +1,206 @@
+"""A log that is read by time: late rows, ties, the future, and times in any form."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from notifyd.model import Status
+from notifyd.sources import Source, SourceError
+from notifyd.sources.window import MOST_SEEN
+from tests.sources.logs import NOW, Log, keys, read_all
+
+TABLE = "CREATE TABLE jobs (id TEXT PRIMARY KEY, state TEXT, at)"
+MAPPING = """
+table = "jobs"
+start = "beginning"
+cursor = "timestamp"
+[sources.columns]
+key = "id"
+status = "state"
+updated_at = "at"
+[sources.statuses]
+success = ["ok"]
+failure = ["failed"]
+running = ["running"]
+"""
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Log:
+    return Log(tmp_path / "jobs.db", TABLE, "CREATE INDEX jobs_by_time ON jobs (at)")
+
+
+@pytest.fixture
+def source(log: Log) -> Iterator[Source]:
+    source = log.source(MAPPING)
+    yield source
+    source.close()
+
+
+def _ago(seconds: float) -> str:
+    return (NOW - timedelta(seconds=seconds)).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def test_a_row_that_is_committed_late_is_read(log: Log, source: Source) -> None:
+    log.add("jobs", [("b", "failed", _ago(10))])
+    records, cursor = read_all(source)
+    log.add("jobs", [("a", "failed", _ago(65)), ("c", "failed", _ago(10))])
+    late, cursor = read_all(source, cursor)
+    assert (keys(records), keys(late)) == (["b"], ["a", "c"]), "a is within the overlap, c is a tie"
+    assert read_all(source, cursor) == ([], cursor), "nothing new changes nothing"
+
+
+def test_each_change_of_a_row_is_read(log: Log, source: Source) -> None:
+    log.add("jobs", [("a", "running", _ago(300))])
+    records, cursor = read_all(source)
+    for seconds, state in ((200, "failed"), (100, "running"), (50, "failed")):
+        log.run(f"UPDATE jobs SET state = '{state}', at = '{_ago(seconds)}'")
+        more, cursor = read_all(source, cursor)
+        records += more
+    assert [record.status for record in records] == [Status.RUNNING, Status.FAILURE, Status.RUNNING, Status.FAILURE]
+
+
+def test_a_heartbeat_is_no_change(log: Log, source: Source) -> None:
+    log.add("jobs", [("a", "running", _ago(30))])
+    _, cursor = read_all(source)
+    log.run(f"UPDATE jobs SET at = '{_ago(20)}'")
+    assert read_all(source, cursor)[0] == []
+
+
+def test_a_row_of_the_future_holds_nothing_up(log: Log, source: Source) -> None:
+    log.add("jobs", [("a", "failed", "2099-01-01 00:00:00"), ("b", "failed", "soon")])
+    records, cursor = read_all(source)
+    log.add("jobs", [("c", "failed", _ago(1))])
+    more, cursor = read_all(source, cursor)
+    log.run("UPDATE jobs SET state = 'ok' WHERE id = 'a'")
+    last, _ = read_all(source, cursor)
+    assert (keys(records), keys(more)) == (["a", "b"], ["c"])
+    assert [(record.key, record.status) for record in last] == [("a", Status.SUCCESS)]
+
+
+FORMS = st.sampled_from(
+    [
+        lambda at: at.strftime("%Y-%m-%d %H:%M:%S"),
+        lambda at: at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        lambda at: at.strftime("%Y-%m-%d %H:%M:%S.%f+00:00"),
+        lambda at: int(at.timestamp()),
+        lambda at: at.timestamp(),
+        lambda at: int(at.timestamp() * 1000),
+        lambda at: int(at.timestamp()) * 10**9,
+        lambda at: str(int(at.timestamp())),
+    ]
+)
+
+
+@given(st.lists(st.tuples(FORMS, st.integers(0, 50), st.integers(0, 40)), min_size=1, max_size=25), st.integers(1, 7))
+@settings(deadline=None, max_examples=60)
+def test_times_may_be_of_any_form_and_mixed(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[object, int, int]], limit: int
+) -> None:
+    """Whatever the form, a row that is at most the overlap late is read, once; day breaks included."""
+    log = Log(tmp_path_factory.mktemp("forms") / "jobs.db", TABLE, "CREATE INDEX jobs_by_time ON jobs (at)")
+    source = log.source(MAPPING)
+    now = datetime.fromisoformat("2026-11-24T23:59:00Z")
+    cursor, told = source.start(now).cursor, []
+    for number, (form, passed, late) in enumerate(rows):
+        now += timedelta(seconds=passed)
+        log.add("jobs", [(f"k{number}", "failed", form(now - timedelta(seconds=late)))])  # type: ignore[operator]
+        while not (batch := source.read(cursor, now, limit)).at_end:
+            told += keys(batch.records)
+            cursor = batch.cursor
+        told += keys(batch.records)
+        cursor = batch.cursor
+    source.close()
+    assert sorted(told) == sorted(f"k{number}" for number in range(len(rows)))
+
+
+def test_the_hour_that_comes_twice_is_read_twice_and_told_once(log: Log) -> None:
+    """Edmonton's clocks go back at 08:00 UTC on 1 November 2026: local 01:00 to 02:00 comes twice."""
+    source = log.source('timezone = "America/Edmonton"\n' + MAPPING)
+    cursor, told = source.start(NOW).cursor, []
+    for minute in range(0, 180, 10):
+        now = datetime.fromisoformat("2026-11-01T06:30:00Z") + timedelta(minutes=minute)
+        local = now.astimezone(source.settings.timezone).strftime("%Y-%m-%d %H:%M:%S")
+        log.add("jobs", [(f"k{minute:03}", "failed", local)])
+        records, cursor = _read_all_at(source, cursor, now + timedelta(seconds=1))
+        told += records
+    source.close()
+    assert told == [f"k{minute:03}" for minute in range(0, 180, 10)]
+
+
+def _read_all_at(source: Source, cursor: str, now: datetime) -> tuple[list[str], str]:
+    batch = source.read(cursor, now)
+    return keys(batch.records), batch.cursor
+
+
+def test_a_first_start_begins_now(log: Log) -> None:
+    log.add("jobs", [("a", "running", _ago(5_000)), ("b", "failed", _ago(5)), ("c", "failed", _ago(0))])
+    source = log.source(MAPPING.replace('start = "beginning"\n', ""))
+    start = source.start(NOW)
+    assert keys(start.records) == ["a"], "what runs is watched"
+    log.add("jobs", [("d", "failed", _ago(20))])
+    assert keys(read_all(source, start.cursor)[0]) == ["d"]
+    source.close()
+
+
+def test_a_first_start_may_reach_back(log: Log) -> None:
+    log.add("jobs", [("a", "failed", _ago(5_000)), ("b", "failed", _ago(3_000))])
+    source = log.source(MAPPING.replace('"beginning"', '"1h"'))
+    assert keys(read_all(source)[0]) == ["b"]
+    source.close()
+
+
+def test_a_clock_that_was_set_back_loses_nothing(log: Log, source: Source) -> None:
+    log.add("jobs", [("a", "failed", _ago(0))])
+    _, cursor = read_all(source)
+    back = NOW - timedelta(hours=5)
+    log.add("jobs", [("b", "failed", back.strftime("%Y-%m-%d %H:%M:%S"))])
+    assert "b" in keys(source.read(cursor, back).records)
+
+
+def test_a_catch_up_comes_in_batches(log: Log, source: Source) -> None:
+    log.add("jobs", [(f"k{number:04}", "failed", _ago(number // 10)) for number in range(1_000)])
+    records, cursor = read_all(source, limit=64)
+    assert len(keys(records)) == len(set(keys(records))) == 1_000
+    assert read_all(source, cursor, limit=2_000)[0] == []
+
+
+def test_a_cursor_stays_bounded(log: Log, source: Source) -> None:
+    log.add("jobs", [(f"k{number:05}", "failed", _ago(50 - number / 300)) for number in range(15_000)])
+    records, cursor = read_all(source)
+    seen = json.loads(cursor)["window"]["seen"]
+    assert len(records) == 15_000
+    assert sum(map(len, seen.values())) <= MOST_SEEN
+    assert read_all(source, cursor)[0] == [], "what is not remembered is not read again"
+
+
+def test_whether_the_cursor_has_passed_a_row(log: Log, source: Source) -> None:
+    log.add("jobs", [("a", "failed", _ago(100))])
+    _, cursor = read_all(source)
+    log.add("jobs", [("b", "failed", _ago(10))])
+    assert [source.passed(cursor, key) for key in "abc"] == [True, False, None]
+
+
+def test_a_time_has_to_be_mapped(log: Log) -> None:
+    with pytest.raises(SourceError, match=r"needs a time: map columns\.updated_at or occurred_at"):
+        log.source(MAPPING.replace('updated_at = "at"\n', "")).start(NOW)
+
+
+def test_a_poll_reads_one_range_of_the_index_for_each_form(log: Log, source: Source) -> None:
+    log.add("jobs", [("a", "failed", _ago(1))])
+    read_all(source)
+    statements: list[str] = []
+    session = source._open
+    assert session is not None
+    session.database._connection.set_trace_callback(statements.append)  # type: ignore[attr-defined]
+    read_all(source, source.start(NOW).cursor)
+    (statement,) = [one for one in statements if "LIMIT" in one and "IS NOT NULL" not in one] or [statements[-1]]
+    plan = session.database.read(f"EXPLAIN QUERY PLAN {statement}", {}, list)
+    assert not [step for step in plan if str(step[3]).startswith("SCAN t") and "INDEX" not in str(step[3])]
