@@ -199,6 +199,7 @@ class SavedConfigs:
         self.problems.pop(stored.id, None)
         body = self.body(stored)  # a wrong key is no fault of this config's alone
         try:
+            _check_readable(stored)
             notification = await asyncio.to_thread(self.reader.again, body, stored.id)
             if stored.enabled:
                 await self.roster.put(notification, self.sending.drained)
@@ -229,3 +230,8 @@ class SavedConfigs:
             finally:
                 if not self.roster.tells(identity):
                     self.roster.remove(identity, self.sending.drained)
+
+
+def _check_readable(stored: StoredConfig) -> None:
+    if stored.unreadable:
+        raise NotifydError(f"what the state DB has of its {', '.join(stored.unreadable)} is no JSON; write it anew")

@@ -7,11 +7,15 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta, tzinfo
 
+import structlog
 from apscheduler.job import Job
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
+from notifyd.errors import NotifydError
 from notifyd.settings import Cron
+
+log = structlog.get_logger("notifyd.schedule")
 
 _LOOK_AT_CLOCK = 1.0
 _JUMP = 2.0
@@ -30,7 +34,7 @@ class Schedule:
     def add(self, job: Callable[[], Awaitable[None]], every: timedelta | Cron, timezone: tzinfo, name: str) -> None:
         """Run `job` now and then at every interval, or whenever the cron expression says in `timezone`."""
         trigger = every.trigger(timezone) if isinstance(every, Cron) else IntervalTrigger(seconds=every.total_seconds())
-        self._scheduler.add_job(self._one_at_a_time(job), trigger, name=name, next_run_time=datetime.now(UTC))
+        self._scheduler.add_job(self._one_at_a_time(job, name), trigger, name=name, next_run_time=datetime.now(UTC))
 
     def start(self) -> None:
         """Begin, on the running loop."""
@@ -46,7 +50,7 @@ class Schedule:
             await asyncio.wait(self._running)
         self._scheduler.shutdown(wait=False)
 
-    def _one_at_a_time(self, job: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+    def _one_at_a_time(self, job: Callable[[], Awaitable[None]], name: str) -> Callable[[], Awaitable[None]]:
         """A job that is longer than its interval just misses turns, without APScheduler's warning at each."""
         busy = False
 
@@ -58,6 +62,8 @@ class Schedule:
             self._running.add(done)
             try:
                 await job()
+            except NotifydError as error:
+                log.error("a job could not be done; its next turn tries again", job=name, error=str(error))
             finally:
                 busy = False
                 self._running.discard(done)

@@ -13,12 +13,13 @@ import hmac
 import json
 import re
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic.config import JsonDict
 
-from notifyd.api import Channel, Context, HttpOptions, Notification, Secret, SecretUrl, hookimpl
+from notifyd.api import Channel, Context, Form, HttpOptions, Notification, Secret, SecretUrl, hookimpl
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -86,15 +87,45 @@ def signing_key(secret: Secret) -> bytes:
     return key
 
 
-HeaderName = Annotated[str, AfterValidator(_header_name)]
-HeaderValue = Annotated[Secret, AfterValidator(_header_value)]
-Username = Annotated[str, AfterValidator(_username)]
-Password = Annotated[Secret, AfterValidator(_password)]
-SigningSecret = Annotated[Secret, AfterValidator(_signing_secret)]
+def _any_case(names: Iterable[str]) -> str:
+    """A pattern of these names, however they are written: JSON Schema has no flag for that."""
+    return "|".join("".join(f"[{c.upper()}{c}]" if c.isalpha() else c for c in name) for name in sorted(names))
+
+
+_SEEN = "[^\\x00-\\x20\\x7f\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]"
+_VALUE = f"^{_SEEN}(?:[^\\x00-\\x1f\\x7f]*{_SEEN})?$"
+_SIGNING = "^whsec_(?:[A-Za-z0-9+/]{4}){8,21}$"
+
+HeaderName = Annotated[
+    str, AfterValidator(_header_name), Form(f"^(?!(?:{_any_case(_OURS)})$)[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
+]
+HeaderValue = Annotated[Secret, AfterValidator(_header_value), Form(_VALUE)]
+Username = Annotated[str, AfterValidator(_username), Form("^[^\\x00-\\x1f\\x7f:]*$")]
+Password = Annotated[Secret, AfterValidator(_password), Form("^[^\\x00-\\x1f\\x7f]+$")]
+SigningSecret = Annotated[Secret, AfterValidator(_signing_secret), Form(_SIGNING)]
+
+_GIVEN: JsonDict = {"not": {"type": "null"}}
+_NOT_GIVEN: JsonDict = {"type": "null"}
+_NO_AUTHORIZATION: JsonDict = {"propertyNames": {"not": {"pattern": f"^(?:{_any_case(['authorization'])})$"}}}
+_ONE_WAY_TO_AUTHORIZE: list[JsonDict] = [
+    {"properties": {"username": _NOT_GIVEN, "password": _NOT_GIVEN, "auth_token": _NOT_GIVEN}},
+    {"properties": {"username": _NOT_GIVEN, "password": _NOT_GIVEN, "headers": _NO_AUTHORIZATION}},
+    {
+        "required": ["username", "password"],
+        "properties": {
+            "username": _GIVEN,
+            "password": _GIVEN,
+            "auth_token": _NOT_GIVEN,
+            "headers": _NO_AUTHORIZATION,
+        },
+    },
+]
 
 
 class WebhookOptions(HttpOptions):
     """Where to send, and how to prove who sends."""
+
+    model_config = ConfigDict(json_schema_extra={"anyOf": [*_ONE_WAY_TO_AUTHORIZE]})
 
     url: SecretUrl = Field(description="The http or https URL that takes the notifications.")
     method: Literal["POST", "PUT", "PATCH"] = Field("POST", description="The HTTP method.")

@@ -11,7 +11,7 @@ from notifyd.api.files import CaFile, FilePath
 from notifyd.api.filter import Filter, FilterContext
 from notifyd.api.hooks import hookimpl
 from notifyd.api.http import Answer, Http, HttpOptions
-from notifyd.api.options import SETTINGS_ONLY, TARGET, Options, Secret, SecretUrl
+from notifyd.api.options import SETTINGS_ONLY, TARGET, Form, Options, Secret, SecretUrl
 from notifyd.model import (
     Drop,
     Event,
@@ -41,6 +41,7 @@ __all__ = [
     "FilePath",
     "Filter",
     "FilterContext",
+    "Form",
     "Hold",
     "Http",
     "HttpOptions",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import urllib.parse
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, Final, Self, get_args
 
@@ -60,6 +61,26 @@ def sends(info: ValidationInfo) -> bool:
     return bool((info.context or {}).get("secrets"))
 
 
+@dataclass(frozen=True)
+class Form:
+    """`Annotated[Secret, AfterValidator(check), Form("^whsec_")]`: the form of a text, for its JSON Schema.
+
+    It checks nothing, but lets who draws or fills in a form know beforehand what the check will take.
+    """
+
+    pattern: str
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return self.applied_to(handler(schema))
+
+    def applied_to(self, schema: JsonSchemaValue) -> JsonSchemaValue:
+        """The schema, with the pattern where it speaks of a text."""
+        for shape in (schema, *schema.get("anyOf", ())):
+            if shape.get("type") == "string":
+                shape["pattern"] = self.pattern
+        return schema
+
+
 class Secret:
     """A text that nothing prints: its repr and str are `<secret>`, in tracebacks and logs too.
 
@@ -104,12 +125,10 @@ class Secret:
     def _validate(cls, value: Any, info: ValidationInfo) -> Self:
         if isinstance(value, cls):
             return value
-        if isinstance(value, Secret):
-            value = value._text
-        if isinstance(value, dict):
-            value = _resolve(value, info.context)
-        if value is None:
-            return cls(None)
+        if isinstance(value, Secret | dict):
+            value = value._text if isinstance(value, Secret) else _resolve(value, info.context)
+            if value is None:
+                return cls(None)
         if not isinstance(value, str):
             raise ValueError('expected text, or one of { env = "…" }, { file = "…" }, { credential = "…" }')
         if not value:
@@ -142,10 +161,23 @@ class Secret:
         return {"anyOf": [{"type": "string", "minLength": 1, "writeOnly": True}, reference]}
 
 
+_NAME = "(?:[A-Za-z0-9_-]{1,63}\\.){0,6}[A-Za-z0-9_-]{1,63}"
+_V6 = "\\[(?:[0-9A-Fa-f]{1,4}:){7}[0-9A-Fa-f]{1,4}\\]|\\[(?:[0-9A-Fa-f]{1,4}:){0,5}:[0-9A-Fa-f]{1,4}\\]"
+_PORT = "(?::(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?"
+_UNSEEN = "\\x00-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000"
+
+URL_FORM = Form(f"^[Hh][Tt][Tt][Pp][Ss]?://(?:{_NAME}|{_V6}){_PORT}(?:[/?#][^{_UNSEEN}]*)?$")
+"""A URL as it is usually written: a host in ASCII, and no user in it."""
+
+
 class SecretUrl(Secret):
     """A secret http or https URL, as a webhook's is. `host` may be shown; path, query and userinfo may not."""
 
     __slots__ = ()
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return URL_FORM.applied_to(super().__get_pydantic_json_schema__(schema, handler))
 
     @property
     def host(self) -> str:

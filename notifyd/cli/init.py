@@ -19,9 +19,9 @@ def init(path: Path) -> None:
     given = "" if path == DEFAULT_CONFIG else f" --config {path}"
     say(f"wrote {path}; only you may read it, as it may come to hold secrets")
     say("next: uncomment one [[sources]] and one [[notifications]] in it, then")
-    say(f"  notifyd check{given}      is it right, and are the newest rows understood?")
-    say(f"  notifyd run{given}        start")
-    say(f"  notifyd test NAME{given}  in another terminal: does a message arrive?")
+    say(f"  notifyd check{given}      # is it right, and are the newest rows understood?")
+    say(f"  notifyd run{given}        # start")
+    say(f"  notifyd test NAME{given}  # in another terminal: does a message arrive?")
 
 
 def _write(path: Path, text: str) -> None:

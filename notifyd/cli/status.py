@@ -77,7 +77,7 @@ _STREAK_COLUMNS = ("source", "schedule", "connector", "entity", "failed runs", "
 
 def _streak_cells(streak: OpenStreak) -> list[Cell]:
     where: list[Cell] = [streak.source, named(streak.schedule), streak.connector_id, streak.entity_type]
-    told = streak.announced or "not told yet: below the threshold"
+    told = streak.announced or "each failure by itself: too few in a row"
     return [*where, streak.failed_runs, streak.since, told]
 
 

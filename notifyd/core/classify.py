@@ -25,7 +25,7 @@ class Failure:
 def _status(code: str) -> str:
     """An HTTP status among other words. A number that says no more of itself may be an order's."""
     return (
-        rf"(?:\(|http/?[\d.]*\s*|status\s*(?:code)?\W*|error\W*|code\W*|answered\W*){code}\b"
+        rf"(?:\(|http/?[\d.]*\s*|status(?:\s*code)?\W*|error\W*|code\W*|answered\W*){code}\b"
         rf"|(?:^|[:,]\s*){code}\s*(?:[:-]|$)"
     )
 

@@ -78,7 +78,7 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 def failure(record: Record, what: Failure, at: datetime, run: Run, origin: Origin, rules: Rules) -> Event:
     """The event of a run's first failure of its type."""
-    connector = record.connector_id or origin.source
+    connector = record.connector_id or record.schedule_id or origin.source
     text = record.message or "the log gives no error text"
     title, message, details = _FAILURE_WORDS[what.event_type](connector, record, text)
     if record.run_id:
@@ -130,7 +130,7 @@ _FAILURE_WORDS = {
 
 def announcement(streak: Streak, run_id: str, at: datetime, origin: Origin, rules: Rules) -> Event:
     """The event of a streak that reached the threshold, or, where it was announced before, its reminder."""
-    subject = streak.connector_id or origin.source
+    subject = streak.connector_id or streak.schedule_id or origin.source
     since = rfc3339(streak.since) if streak.since else ""
     again = " It was told before, and failures go on." if streak.announced else ""
     return Event(
@@ -157,7 +157,7 @@ def announcement(streak: Streak, run_id: str, at: datetime, origin: Origin, rule
 
 def recovery(streak: Streak, run_id: str, at: datetime, origin: Origin) -> Event:
     """The event that closes an announced streak."""
-    subject = streak.connector_id or origin.source
+    subject = streak.connector_id or streak.schedule_id or origin.source
     since = rfc3339(streak.since) if streak.since else ""
     return Event(
         id=event_id(origin.identity, origin.epoch, streak.schedule, streak.announced, "recovered", 0),
@@ -179,7 +179,7 @@ def recovery(streak: Streak, run_id: str, at: datetime, origin: Origin) -> Event
 
 def stuck_run(run: Run, streak: Streak, now: datetime, origin: Origin, rules: Rules) -> Event:
     """The event of a run that has stayed running for too long."""
-    subject = streak.connector_id or origin.source
+    subject = streak.connector_id or streak.schedule_id or origin.source
     since = rfc3339(run.start.at)
     return Event(
         id=event_id(origin.identity, origin.epoch, run.schedule, run.run_id, "stuck_run", run.occurrence),
@@ -202,7 +202,7 @@ def stuck_run(run: Run, streak: Streak, now: datetime, origin: Origin, rules: Ru
 
 def stuck_no_more(run: Run, streak: Streak, at: datetime, origin: Origin) -> Event:
     """The event that closes a stuck_run: the run has ended, in whatever way."""
-    subject = streak.connector_id or origin.source
+    subject = streak.connector_id or streak.schedule_id or origin.source
     return Event(
         id=event_id(run.stuck, "recovered"),
         event_type=EventType.RECOVERED,

@@ -47,6 +47,9 @@ Input = Record | Gone | Tick
 
 RunKey = tuple[str, str]  # schedule, run id
 
+MOST_UNMAPPED = 1000
+"""With so many rows watched, one more of an unmapped status is only counted."""
+
 _OPEN = (Status.RUNNING, Status.RETRYING)
 
 
@@ -95,7 +98,7 @@ def detect(memory: Memory, inputs: Iterable[Input], rules: Rules, origin: Origin
             try:
                 fold.step(item, aside.get(index))
             except Exception as error:
-                if not isinstance(item, Record):
+                if not isinstance(item, Record) or index in aside:
                     raise
                 aside[index] = f"{type(error).__name__}: {error}"
                 break
@@ -179,33 +182,39 @@ class _Fold:
 
     def _seen_before(self, record: Record, status: Status) -> bool:
         """Keep the books of rows read and rows open; True if a watched row has nothing new to say."""
-        counts, open_now = self.detected.counts, status in _OPEN
-        if self._watched(record.key):
-            if open_now:
-                return True
-            self._unwatch(record.key)
-        else:
+        counts, before = self.detected.counts, self._watched(record.key)
+        if before is None:
             counts["read"] += 1
-            if open_now:
-                self.detected.watch[record.key] = status
-                self.detected.unwatch.discard(record.key)
-        counts["open" if open_now else status.value] += 1
+        elif _book(before) == _book(status):
+            return True
+        else:
+            self._unwatch(record.key, before)
+        if status in _OPEN or (status is Status.UNMAPPED and self._may_watch_unmapped(record)):
+            self.detected.watch[record.key] = status
+            self.detected.unwatch.discard(record.key)
+        counts[_book(status)] += 1
         return False
 
-    def _watched(self, key: str) -> bool:
+    def _watched(self, key: str) -> Status | None:
+        """As what a row is watched; None where it is not."""
         found = self.detected
-        return key in found.watch or (key in self.memory.watched and key not in found.unwatch)
+        return found.watch.get(key) or (None if key in found.unwatch else self.memory.watched.get(key))
 
-    def _unwatch(self, key: str) -> None:
-        self.detected.counts["open"] -= 1
+    def _unwatch(self, key: str, before: Status) -> None:
+        self.detected.counts[_book(before)] -= 1
         self.detected.watch.pop(key, None)
         self.detected.unwatch.add(key)
 
+    def _may_watch_unmapped(self, record: Record) -> bool:
+        """A row that is a run may yet become one that is understood; a log of nothing else is not worth it."""
+        return self._is_whole_run(record) and len(self.memory.watched) + len(self.detected.watch) < MOST_UNMAPPED
+
     def _gone(self, gone: Gone) -> None:
         """The row was deleted while it ran: its run is forgotten."""
-        if not self._watched(gone.key):
+        before = self._watched(gone.key)
+        if before is None:
             return
-        self._unwatch(gone.key)
+        self._unwatch(gone.key, before)
         self.detected.counts[Status.IGNORED.value] += 1
         for key in self._runs_of_row(gone.key):
             self._unstick(key, gone.read_at)
@@ -496,12 +505,18 @@ class _Fold:
         return streak
 
     def _set_aside(self, record: Record, why: str) -> None:
-        if self._watched(record.key):
-            self._unwatch(record.key)
-        else:
+        before = self._watched(record.key)
+        if before is None:
             self.detected.counts["read"] += 1
+        else:
+            self._unwatch(record.key, before)
         self.detected.counts["set_aside"] += 1
         self.detected.set_aside.append((record.key, why))
+
+
+def _book(status: Status) -> str:
+    """Under what a row of this status is counted."""
+    return "open" if status in _OPEN else status.value
 
 
 def _leave_failure(run: Run) -> None:

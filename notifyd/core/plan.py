@@ -113,7 +113,12 @@ Ask = Callable[[Event, Recipient], Verdict]
 
 def group_key(event: Event, by: tuple[str, ...]) -> str:
     """Which of a config's groups the event belongs to: the values of the fields that it groups by."""
-    return _group_key(tuple(getattr(event, name) for name in by))
+    return _group_key(tuple(_value(event, name) for name in by))
+
+
+def _value(event: Event, name: str) -> object:
+    """A log without connectors is grouped by its schedules instead: one job's first error does not wait for another's."""
+    return event.connector_id or event.schedule_id if name == "connector_id" else getattr(event, name)
 
 
 @lru_cache(maxsize=4096)
@@ -178,7 +183,7 @@ class _Planner:
                 event,
                 recipient,
                 Decided.FOLDED,
-                f"told of the streak {finding.condition} already ({told.severity.value})",
+                f"part of the streak {finding.condition}, which is told ({told.severity.value})",
             )
         elif isinstance(verdict, Hold) and verdict.until > self.now:
             self._note(event, recipient, Decided.HELD, verdict.reason, until=verdict.until)

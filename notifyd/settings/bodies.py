@@ -33,6 +33,7 @@ _WORDS = (
     (": write it above the header of this table", ""),
     (": a list of tables is written with two brackets, [[…]]", ""),
     (": a single table is written with single brackets, […]", ""),
+    ('exactly one of { env = "…" }, { file = "…" }, { credential = "…" }', "text"),
     (', or one of { env = "…" }, { file = "…" }, { credential = "…" }', ""),
     (" in quotes", ""),
     ("a table", "an object"),

@@ -17,10 +17,22 @@ from notifyd.api import Secret
 from notifyd.api.options import settings_only
 from notifyd.plugin_host import Registered, Registry
 from notifyd.settings.bodies import SharedOptions
-from notifyd.settings.durations import format_duration
+from notifyd.settings.durations import DURATION_SCHEMA, format_duration
 from notifyd.settings.model import NotificationTable
 
 _TEMPLATE = "#/components/schemas/{model}"
+_SEEN = (
+    "!-~\u00a1-\u00ac\u00ae-\u02ff\u0391-\u03a1\u03a3-\u0481\u05d0-\u05ea\u0621-\u063a"
+    "\u3041-\u3096\u30a1-\u30fa\u4e00-\u9fa5"
+)
+_NAME = f"^[{_SEEN}](?:[ {_SEEN}]{{0,98}}[{_SEEN}])?$"
+_TIMEOUT = {
+    "type": "string",
+    "pattern": "^(?:[1-9][0-9]{2,4}ms|(?:[1-9][0-9]?|[1-5][0-9]{2}|600)s|[1-9]m(?:[1-5]?[0-9]s)?|10m)$",
+    "examples": ["30s", "2m"],
+    "default": "30s",
+    "description": "The total time of one attempt, from 100ms to 10m.",
+}
 _ALWAYS_SAID = ("notification_type", "config")
 
 
@@ -37,7 +49,10 @@ def options_form(channel: Registered[Any], given: Iterable[str] = ()) -> dict[st
     properties = {name: part for name, part in schema.get("properties", {}).items() if name not in hidden}
     properties.setdefault("type", _again(channel.name))
     required = [name for name in schema.get("required", ()) if name not in {*given, *hidden}]
-    return {**schema, "properties": properties, "required": required, "additionalProperties": False}
+    form = {**schema, "properties": properties, "required": required, "additionalProperties": False}
+    if given:
+        form.pop("anyOf", None)  # which says what goes together, and a part of it may be given
+    return form
 
 
 def _again(name: str) -> dict[str, Any]:
@@ -49,9 +64,13 @@ def _again(name: str) -> dict[str, Any]:
 def patch_form(registry: Registry) -> dict[str, Any]:
     """What may be changed of a config: any part of it, and null to take a part away."""
     properties = _schema(NotificationTable)["properties"] | {"filters": _filters_form(registry)}
-    own = {"type": "object", "description": "Options of its channel; GET /channels has their schemas."}
+    own = {
+        "config": {"type": "object", "description": "Options of its channel; GET /channels has their schemas."},
+        "name": {"type": "string", "pattern": _NAME, "maxLength": 100},
+        "timeout": _or_null(_TIMEOUT),
+    }
     parts = {name: _or_null(part) for name, part in properties.items() if name != "notification_type"}
-    return {"type": "object", "properties": parts | {"config": own}, "additionalProperties": False}
+    return {"type": "object", "properties": parts | own, "additionalProperties": False}
 
 
 def filter_form(plugin: Registered[Any]) -> dict[str, Any]:
@@ -71,7 +90,9 @@ def config_forms(registry: Registry, shared: SharedOptions) -> dict[str, dict[st
 
 def _config_form(registry: Registry, shared: SharedOptions, channel: Registered[Any]) -> dict[str, Any]:
     schema = _schema(NotificationTable)
-    own = {
+    own: dict[str, dict[str, Any]] = {
+        "name": {"type": "string", "pattern": _NAME, "maxLength": 100, "description": "Its identity; unique."},
+        "timeout": _TIMEOUT,
         "notification_type": {"const": channel.name},
         "config": options_form(channel, shared.given(channel.name)),
         "filters": _filters_form(registry),
@@ -121,6 +142,10 @@ def _tidy(schema: Any, definitions: Mapping[str, Any]) -> Any:
         shapes = [shape for shape in shapes if shape != _REFERENCE]
         text = shapes[0] if len(shapes) == 1 else {"anyOf": shapes}
         return _tidy({**_beside(schema), **text}, definitions)
+    if schema.get("pattern") == DURATION_SCHEMA["pattern"]:
+        return schema | {"pattern": str(schema["pattern"]).replace(r"\d+", "[0-9]{1,4}")}
+    if "patternProperties" in schema:
+        schema = {"additionalProperties": False, **schema}
     idle = {"title"} if isinstance(schema.get("title"), str) else set()
     return {key: _tidy(part, definitions) for key, part in schema.items() if key not in idle}
 

@@ -108,7 +108,8 @@ def _open(definitions: dict[str, Any]) -> None:
 def _add_channel(definitions: dict[str, Any], plugin: Registered[Any], schema: dict[str, Any]) -> None:
     """The channel's options, under [channels.TYPE] and in each config of its type; either may hold a required one."""
     options = definitions[schema["$ref"].rpartition("/")[2]]
-    options.pop("required", None)
+    for key in ("required", "anyOf"):
+        options.pop(key, None)
     definitions["SettingsFile"]["properties"]["channels"].setdefault("properties", {})[plugin.name] = schema
     of_this_type = {"properties": {"notification_type": {"const": plugin.name}}, "required": ["notification_type"]}
     definitions["NotificationTable"]["allOf"].append({"if": of_this_type, "then": {"properties": {"config": schema}}})

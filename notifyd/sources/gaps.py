@@ -27,8 +27,8 @@ MOST_RANGES: Final = 20_000
 LONGEST_STEP: Final = 60.0
 """The most seconds that count as watched between two reads: longer, and nobody was watching, or a clock jumped."""
 
-OLD_LIST: Final = 0.5
-"""Seconds by which a list of writers that is not exact may lag behind: InnoDB's is made every 0.1 s."""
+SETTLING: Final = 0.5
+"""Seconds within which a writer that has just taken a key comes to be listed, where the list is not exact."""
 
 _RARELY: Final = 30.0  # seconds between two looks at an old gap
 _EVER_MORE_RARELY: Final = 0.1  # of a gap's age
@@ -36,12 +36,16 @@ _EVER_MORE_RARELY: Final = 0.1  # of a gap's age
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """The keys that one read skipped. `age` and `looked` are seconds of watching: now, and at the last look."""
+    """The keys that one read skipped. `age` and `looked` are seconds of watching: now, and at the last look.
+
+    `named` is whether all of the writers are known that there were when it was found, where they are not at once.
+    """
 
     ranges: tuple[Range, ...]
     writers: frozenset[str]
     age: float = 0.0
     looked: float | None = None
+    named: bool = False
 
     def older(self, seconds: float) -> Gap:
         """The gap after so much more watching."""
@@ -51,7 +55,7 @@ class Gap:
         """Whether nobody is left who could still bring a row, so that one more look decides."""
         if self.writers & writers.names:
             return False
-        return writers.exact or (self._all_named and self.age >= horizon.total_seconds())
+        return writers.exact or (self.named and self.age >= horizon.total_seconds())
 
     def due(self, writers: Writers, horizon: timedelta) -> bool:
         """Whether a look may find something: a writer ended, or, where writers say little, time went by."""
@@ -62,27 +66,25 @@ class Gap:
     def after(self, found: Iterable[int], writers: Writers) -> Gap:
         """The gap without the keys that were found, and without the writers that are gone."""
         ranges = tuple(without(self.ranges, sorted(found)))
-        known = self.writers & writers.names if writers.exact or self._all_named else self.writers | writers.names
-        return replace(self, ranges=ranges, writers=known, looked=self.age)
-
-    @property
-    def _all_named(self) -> bool:
-        """Whether a list of the writers that may be a little old has come up with all that were there."""
-        return self.looked is not None and self.looked >= OLD_LIST
+        if writers.exact or self.named:
+            return replace(self, ranges=ranges, writers=self.writers & writers.names, looked=self.age)
+        named = writers.complete and self.age >= SETTLING
+        return replace(self, ranges=ranges, writers=self.writers | writers.names, looked=self.age, named=named)
 
     def as_json(self) -> list[Any]:
         """The gap in a cursor."""
-        return [_packed(self.ranges), sorted(self.writers), round(self.age, 3), self.looked]
+        return [_packed(self.ranges), sorted(self.writers), round(self.age, 3), self.looked, self.named]
 
 
 def gap_of(kept: Sequence[Any]) -> Gap:
     """The gap that a cursor keeps. Raises ValueError or TypeError where it is none."""
-    ranges, writers, age, looked = kept
+    ranges, writers, age, looked, named = kept
     return Gap(
         tuple(_unpacked(ranges)),
         frozenset(map(str, writers)),
         float(age),
         None if looked is None else float(looked),
+        bool(named),
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -57,9 +59,15 @@ _SERIALS: Final = """
            AND o.table_name = s.table_name AND o.index_name = s.index_name) = 1
     GROUP BY s.index_name
 """
-_WRITERS: Final = "SELECT trx_id FROM information_schema.innodb_trx WHERE trx_mysql_thread_id <> connection_id()"
+_WRITERS: Final = """
+    SELECT concat(trx_mysql_thread_id, '/', trx_started), trx_mysql_thread_id = connection_id(), trx_query
+    FROM information_schema.innodb_trx
+"""
 
 _NO_TABLE, _DENIED, _GONE = (1146,), (1044, 1142, 1143, 1370), (2006, 2013, 2014, 1927)
+_NO_PROCESS: Final = 1227
+_TRIES: Final = 3
+_LIST_IS_KEPT: Final = 0.12  # seconds
 _TIMED_OUT, _LOCKED = (1969, 3024), (1205, 1213, 1412)
 
 T = TypeVar("T")
@@ -72,6 +80,7 @@ class MysqlDatabase:
         parts = urlsplit(url)
         self._schema = unquote(parts.path.removeprefix("/"))
         self._may_see_writers = True
+        self._look = ""
         with _explained():
             self._connection = _connected(parts, self._schema)
         server = self.read("SELECT version()", {}, lambda rows: str(next(iter(rows))[0]))
@@ -134,16 +143,34 @@ class MysqlDatabase:
         return {name.lower(): f"t.{_quote(name)}" for name in names}, kinds
 
     def _writers(self) -> Writers:
-        """All open transactions, where the privilege PROCESS shows them; the list may be 0.1 s old, so not exact."""
-        names = frozenset[str]()
-        if self._may_see_writers:
-            try:
-                names = self.read(_WRITERS, {}, lambda rows: frozenset(str(row[0]) for row in rows))
-            except SourceError as error:
-                if not isinstance(error.__cause__, pymysql.Error) or error.__cause__.args[0] != 1227:
-                    raise
-                self._may_see_writers = False
-        return Writers(names, exact=False)
+        """All open transactions, where the privilege PROCESS shows them.
+
+        InnoDB makes its list anew only when nobody has read it for 0.1 s, and says nothing of its age. So we read
+        it in a transaction of our own, which stands in it, with this very statement, if it is new.
+        """
+        names, complete = frozenset[str](), False
+        for attempt in range(_TRIES):
+            if attempt:
+                time.sleep(_LIST_IS_KEPT)
+            found = self._listed() if self._may_see_writers else []
+            names = frozenset(str(name) for name, own, _ in found if not own)
+            complete = not self._may_see_writers or any(own and self._look in str(sql) for _, own, sql in found)
+            if complete:
+                break
+        return Writers(names, exact=False, complete=complete)
+
+    def _listed(self) -> list[Row]:
+        self._look = f"look {uuid.uuid4().hex}"
+        self.read("START TRANSACTION WITH CONSISTENT SNAPSHOT", {}, lambda _: None)
+        try:
+            return self.read(f"/* {self._look} */ {_WRITERS}", {}, list)
+        except SourceError as error:
+            if not isinstance(error.__cause__, pymysql.Error) or error.__cause__.args[0] != _NO_PROCESS:
+                raise
+            self._may_see_writers = False
+            return []
+        finally:
+            self.read("COMMIT", {}, lambda _: None)
 
 
 def _connected(parts: SplitResult, schema: str) -> pymysql.Connection[Any]:

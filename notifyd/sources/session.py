@@ -63,9 +63,8 @@ class Session:
         clock = self.database.clock()
         ahead = clock - now if clock else None
         if ahead is not None and abs(ahead) > _CLOCKS_AGREE:
-            warnings.append(
-                f"the clock of its database is {format_duration(timedelta(seconds=round(abs(ahead).total_seconds())))} {'ahead of' if ahead > timedelta() else 'behind'} ours"
-            )
+            seconds, side = round(abs(ahead).total_seconds()), "ahead of" if ahead > timedelta() else "behind"
+            warnings.append(f"the clock of its database is {format_duration(timedelta(seconds=seconds))} {side} ours")
         gaps = sum(len(gap.ranges) for gap in place.gaps) if place else 0
         return About(self.strategy.name, self.strategy.about(self.log), gaps, tuple(warnings), ahead)
 

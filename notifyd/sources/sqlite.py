@@ -27,6 +27,8 @@ _UNIQUE_ALONE = """
     WHERE one."unique" AND NOT one.partial GROUP BY one.name HAVING count(*) = 1
 """
 
+_EFFECTIVE: Mapping[str, bool] = {"effective_ids": os.access in os.supports_effective_ids}
+
 T = TypeVar("T")
 
 
@@ -156,7 +158,7 @@ class SqliteDatabase:
         if code.startswith("SQLITE_CORRUPT"):
             return SourceError(f"{self._path} is corrupted ({error}); restore it, or try sqlite3's .recover")
         if code.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM", "SQLITE_IOERR")):
-            return SourceError(f"{self._path} cannot be read ({error}); may this user read it and its folder?")
+            return SourceError(f"{self._path} cannot be read ({error}); {_permission(self._path)}")
         text = " ".join(str(error).split())
         return SourceError(f"{text} (in {self._path})", absent=text.startswith("no such table"))
 
@@ -177,7 +179,7 @@ def _identity(path: Path) -> tuple[int, int]:
         raise SourceError(f"{path} is a directory; expected the path of an SQLite file")
     if not stat.S_ISREG(about.st_mode):
         raise SourceError(f"{path} is not a regular file; expected an SQLite file")
-    if not os.access(path, os.R_OK, effective_ids=os.access in os.supports_effective_ids):
+    if not os.access(path, os.R_OK, **_EFFECTIVE):
         raise SourceError(f"{path} may not be read by this user; add it to the file's group, or chmod o+r")
     if about.st_size == 0:
         raise SourceError(f"{path} is an empty file, not an SQLite database yet", absent=True)
@@ -188,6 +190,25 @@ def _kind(declared: str) -> Kind:
     """A column of affinity TEXT turns each number that it is given, or compared with, into text; others take both."""
     is_text = "INT" not in declared and any(word in declared for word in ("CHAR", "CLOB", "TEXT"))
     return Kind.TEXT if is_text else Kind.ANY
+
+
+def _permission(path: Path) -> str:
+    """Which permission is missing. A reader of a file in WAL mode needs the two files beside it, too.
+
+    To open the file as immutable would do without them, and would miss what a live writer commits.
+    """
+    if not os.access(path.parent, os.X_OK, **_EFFECTIVE):
+        return f"this user may not enter its folder: chmod o+x {path.parent}, or add it to the folder's group"
+    beside = [Path(f"{path}{suffix}") for suffix in ("-wal", "-shm")]
+    for file in beside:
+        if file.exists() and not os.access(file, os.R_OK, **_EFFECTIVE):
+            return f"this user may not read {file}: add it to the file's group, and let its writer use umask 027"
+    if not all(file.exists() for file in beside) and not os.access(path.parent, os.W_OK, **_EFFECTIVE):
+        return (
+            f"it is in WAL mode, the files {path.name}-wal and -shm are gone as nobody writes to it now, and this "
+            f"user may not make them: let its group write to {path.parent} and this user be in it"
+        )
+    return "may this user read it and its folder, and is its disk in order?"
 
 
 def _quote(name: str) -> str:

@@ -46,6 +46,7 @@ class StoredConfig:
     updated_at: datetime
     sealed: str | None
     version: int
+    unreadable: tuple[str, ...] = ()  # what of it is stored as no JSON
 
 
 def provision(db: Database, configs: Sequence[Provisioned], now: datetime) -> None:
@@ -151,10 +152,23 @@ def _stored(
     sealed: str | None,
     version: int,
 ) -> StoredConfig:
+    texts = {"config": config, "filters": filters, "group": group, "others": others}
+    tables = {key: _table(text) for key, text in texts.items()}
+    unreadable = tuple(key for key, table in tables.items() if table is None)
     return StoredConfig(
-        identity, name, kind, bool(enabled), json.loads(config), json.loads(filters), json.loads(group), bool(system),
-        json.loads(others), bool(provisioned), rows.moment(created), rows.moment(updated), sealed, version,
+        identity, name, kind, bool(enabled), tables["config"] or {}, tables["filters"] or {}, tables["group"] or {},
+        bool(system), tables["others"] or {}, bool(provisioned), rows.moment(created), rows.moment(updated), sealed,
+        version, unreadable,
     )  # fmt: skip
+
+
+def _table(text: str) -> dict[str, Any] | None:
+    """A table of a config; None where somebody else wrote into the state DB."""
+    try:
+        table = json.loads(text)
+    except ValueError:
+        return None
+    return table if isinstance(table, dict) else None
 
 
 _UPSERT = (

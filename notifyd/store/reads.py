@@ -230,7 +230,7 @@ _DELIVERIES = (
 )
 _SOURCES = (
     "SELECT source_id, name, cursor, epoch, started_at, read_at, at_end, failed_at, failing_since, error,"
-    " (SELECT COUNT(*) FROM watched w WHERE w.source_id = cursors.source_id) FROM cursors"
+    " (SELECT COUNT(*) FROM watched w WHERE w.source_id = cursors.source_id AND w.status <> 'unmapped') FROM cursors"
 )
 
 

@@ -14,16 +14,19 @@ from notifyd.store.search import JsonPage
 
 JSON = "application/json"
 
+SAFE = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
+"""Headers of every answer: it is what it says it is, and nobody keeps it."""
+
 
 def answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """Any value as JSON."""
-    return Response(json.dumps(value), status, dict(headers or {}), JSON)
+    return Response(json.dumps(value), status, {**SAFE, **(headers or {})}, JSON)
 
 
 def page(found: JsonPage) -> Response:
     """A page of rows that are JSON already."""
     following = "null" if found.next is None else found.next
-    return Response(f'{{"items":[{",".join(found.items)}],"next":{following}}}', media_type=JSON)
+    return Response(f'{{"items":[{",".join(found.items)}],"next":{following}}}', headers=SAFE, media_type=JSON)
 
 
 def listing(items: list[Any]) -> Response:

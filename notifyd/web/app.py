@@ -29,7 +29,13 @@ PREFIX = "/api/notifications"
 def create_app(reach: Reach) -> FastAPI:
     """The application, on what it may reach of the daemon."""
     app = FastAPI(
-        title="notifyd", version=__version__, docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False
+        title="notifyd",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
     )
     app.state.reach = reach
     app.include_router(health.router)

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import structlog
 from fastapi import Depends, Request
@@ -25,13 +25,17 @@ from notifyd.web.reach import Reach
 OPEN = frozenset({"/healthz", "/readyz", "/api/docs", "/api/openapi.json"})
 """The addresses that everybody may ask; the documentation holds nothing of this daemon's."""
 
-TRIES = 10
-"""Failed tries of one address within REMEMBERED, beyond which it is told to come again later."""
+TRIES = 60
+"""Wrong tokens of one address within REMEMBERED, beyond which it is told to come again later. A right one gets in."""
+
+LOGGED = 10
+"""Refusals of one address within REMEMBERED that are logged one by one."""
 
 REMEMBERED = timedelta(minutes=1)
 
 _MOST_ADDRESSES = 1024
 _LONGEST = 512
+_ENDED = {TokenState.REVOKED: "was revoked", TokenState.EXPIRED: "has expired"}
 _HOW = "make one with: notifyd token create --name NAME --permission manage_settings"
 
 log = structlog.get_logger("notifyd.web")
@@ -47,6 +51,13 @@ class Caller:
     def actor(self) -> Actor:
         """As the audit trail names it."""
         return Actor(self.token.name, self.token.id)
+
+
+class Refusal(NamedTuple):
+    """Why a request is not let in; `guess` where its token is none that there ever was."""
+
+    text: str
+    guess: bool = False
 
 
 class Authentication:
@@ -71,18 +82,19 @@ class Authentication:
 
     async def _caller(self, scope: Scope) -> Caller:
         now = self.reach.clock()
-        token, refusal = await self.reach.read(_judge, bearer(scope), now)
-        if token is None:
-            raise self._refused(scope, refusal, now)
-        await self._remember(token, now)
-        return Caller(token)
+        judged = await self.reach.read(_judge, bearer(scope), now)
+        if isinstance(judged, Refusal):
+            raise self._refused(scope, judged, now)
+        await self._remember(judged, now)
+        return Caller(judged)
 
-    def _refused(self, scope: Scope, refusal: str, now: datetime) -> Problem:
+    def _refused(self, scope: Scope, refusal: Refusal, now: datetime) -> Problem:
         address = scope["client"][0] if scope.get("client") else "the socket"
-        count = self._failures.count(address, now)
-        if count <= TRIES:
-            log.warning("a request was refused", client=address, why=refusal, tries=count)
-            return Problem(401, refusal, {"WWW-Authenticate": 'Bearer realm="notifyd"'})
+        count = self._failures.count((address, refusal.guess), now)
+        if count <= LOGGED:
+            log.warning("a request was refused", client=address, why=refusal.text, times=count)
+        if count <= TRIES or not refusal.guess:
+            return Problem(401, refusal.text, {"WWW-Authenticate": 'Bearer realm="notifyd"'})
         wait = int(REMEMBERED.total_seconds())
         return Problem(429, f"too many failed tries; come again in {wait} s", {"Retry-After": str(wait)})
 
@@ -95,17 +107,17 @@ class Authentication:
 
 
 class Failures:
-    """Failed tries by address, forgotten after a while."""
+    """Refusals by address and kind, forgotten after a while."""
 
     def __init__(self) -> None:
-        self._since: OrderedDict[str, tuple[datetime, int]] = OrderedDict()
+        self._since: OrderedDict[tuple[str, bool], tuple[datetime, int]] = OrderedDict()
 
-    def count(self, address: str, now: datetime) -> int:
-        """Count one more; how many there are of this address."""
-        since, before = self._since.pop(address, (now, 0))
+    def count(self, whose: tuple[str, bool], now: datetime) -> int:
+        """Count one more; how many there are of these."""
+        since, before = self._since.pop(whose, (now, 0))
         if not timedelta() <= now - since < REMEMBERED:
             since, before = now, 0
-        self._since[address] = since, before + 1
+        self._since[whose] = since, before + 1
         if len(self._since) > _MOST_ADDRESSES:
             self._since.popitem(last=False)
         return before + 1
@@ -120,15 +132,15 @@ def bearer(scope: Scope) -> str:
     return text.strip() if scheme.lower() == "bearer" else ""
 
 
-def _judge(db: Database, text: str, now: datetime) -> tuple[Token | None, str]:
+def _judge(db: Database, text: str, now: datetime) -> Token | Refusal:
     """The token that a text is, or why it is not let in. Whoever holds a token may know what became of it."""
     token = tokens.known(db, text)
     if token is None:
-        return None, _unknown(given=bool(text), any_token=tokens.any_active(db, now))
+        return Refusal(_unknown(given=bool(text), any_token=tokens.any_active(db, now)), guess=bool(text))
     state = token.state(now)
     if state is TokenState.ACTIVE:
-        return token, ""
-    return None, f'the token "{token.name}" {"was revoked" if state is TokenState.REVOKED else "has expired"}; {_HOW}'
+        return token
+    return Refusal(f'the token "{token.name}" {_ENDED[state]}; {_HOW}')
 
 
 def _unknown(*, given: bool, any_token: bool) -> str:

@@ -10,6 +10,8 @@ from fastapi.responses import Response
 from pydantic import Field
 
 from notifyd.saved import Agrees, Edit, Missing
+from notifyd.settings.model import NotificationTable
+from notifyd.settings.wording import did_you_mean
 from notifyd.store import configs
 from notifyd.store.configs import StoredConfig
 from notifyd.web import schemas
@@ -18,7 +20,7 @@ from notifyd.web.auth import Asking
 from notifyd.web.described import BODY, LINKS, PATCH, problems, shown
 from notifyd.web.incoming import Flag, json_body
 from notifyd.web.incoming import Query as Parameters
-from notifyd.web.problems import Problem
+from notifyd.web.problems import Problem, of_body
 from notifyd.web.reach import Reach, Within
 
 READ_ONLY = frozenset({"id", "provisioned", "created_at", "updated_at", "problem"})
@@ -98,8 +100,7 @@ async def change_config(
 ) -> Response:
     """Only what the body says, as a JSON merge patch (RFC 7396): null takes an option away."""
     patch = writable(await json_body(request))
-    if not isinstance(patch, dict):
-        raise Problem(422, "the body: expected an object")
+    _check_patch(patch)
     return await _edit(reach, caller, config_id, if_match, lambda before: merged(before, patch))
 
 
@@ -145,6 +146,16 @@ def merged(before: Any, patch: Any) -> Any:
         else:
             after[key] = merged(after.get(key), value)
     return after
+
+
+def _check_patch(patch: Any) -> None:
+    """A part that there is not would be taken away without a word."""
+    if not isinstance(patch, dict):
+        raise Problem(422, "the body: expected an object")
+    known = NotificationTable.model_fields
+    unknown = [of_body([key], f"unknown key{did_you_mean(key, known)}") for key in patch if key not in known]
+    if unknown:
+        raise Problem(422, "; ".join(f"{each['pointer']}: {each['detail']}" for each in unknown), errors=unknown)
 
 
 def _named(body: Any, before: Mapping[str, Any]) -> Any:

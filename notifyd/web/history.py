@@ -16,11 +16,9 @@ from notifyd.store.trace import ConfigVerdict, EventTrace, trace
 from notifyd.web import schemas
 from notifyd.web.answers import answer, page
 from notifyd.web.described import problems
-from notifyd.web.incoming import Flag, Moment, Paging, Whole, Word
+from notifyd.web.incoming import Flag, Moment, Offset, Paging, Word
 from notifyd.web.problems import Problem
 from notifyd.web.reach import Within
-
-FARTHEST_OFFSET = 1_000_000
 
 router = APIRouter(prefix="/history", tags=["history"])
 
@@ -37,7 +35,7 @@ class HistoryQuery(Paging):
     since: Moment | None = Field(None, description="Attempts that began then or later.")
     until: Moment | None = Field(None, description="Attempts that began before.")
     text: Word | None = Field(None, description="Found in the title or the error, whatever the case.")
-    offset: Annotated[Whole, Field(ge=0, le=FARTHEST_OFFSET)] = 0
+    offset: Offset = 0
 
     @property
     def window(self) -> Window:

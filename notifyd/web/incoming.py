@@ -15,6 +15,7 @@ from notifyd.store.search import Window
 from notifyd.web.problems import Problem, of_parameter
 
 LARGEST_LIMIT = 200
+FARTHEST_OFFSET = 1_000_000
 DEEPEST = 32
 """Levels of a body; a config has five."""
 
@@ -33,21 +34,18 @@ async def json_body(request: Request) -> Any:
         body = from_json(await request.body(), allow_inf_nan=False, cache_strings=False)
     except ValueError as error:
         raise Problem(400, f"the body is not JSON: {error}") from None
-    if not _is_shallow(body):
+    return _plain(body, DEEPEST)
+
+
+def _plain(value: Any, levels: int) -> Any:
+    """The value, where a whole number is one however it is written: in JSON, 587.0 is 587."""
+    if levels == 0:
         raise Problem(400, f"the body is nested deeper than {DEEPEST} levels")
-    return body
-
-
-def _is_shallow(value: Any) -> bool:
-    level = [value]
-    for _ in range(DEEPEST):
-        level = [
-            child
-            for each in level
-            if isinstance(each, dict | list)
-            for child in (each.values() if isinstance(each, dict) else each)
-        ]
-    return not level
+    if isinstance(value, dict):
+        return {key: _plain(child, levels - 1) for key, child in value.items()}
+    if isinstance(value, list):
+        return [_plain(child, levels - 1) for child in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 async def given_once(request: Request) -> None:
@@ -86,8 +84,9 @@ def _moment(value: Any) -> datetime:
 
 Moment = Annotated[datetime, PlainValidator(_moment), WithJsonSchema({"type": "string", "format": "date-time"})]
 Flag = Annotated[bool, BeforeValidator(_flag)]
-Whole = Annotated[int, BeforeValidator(_digits)]
-RowId = Annotated[Whole, Field(ge=1, le=_LARGEST_ID)]
+RowId = Annotated[int, Field(ge=1, le=_LARGEST_ID), BeforeValidator(_digits)]
+Limit = Annotated[int, Field(ge=1, le=LARGEST_LIMIT, description="At most so many items."), BeforeValidator(_digits)]
+Offset = Annotated[int, Field(ge=0, le=FARTHEST_OFFSET, description="After so many."), BeforeValidator(_digits)]
 Word = Annotated[str, Field(min_length=1, max_length=200)]
 
 
@@ -100,7 +99,7 @@ class Query(BaseModel):
 class Paging(Query):
     """Which part of a listing."""
 
-    limit: Annotated[Whole, Field(ge=1, le=LARGEST_LIMIT, description="At most so many items.")] = 50
+    limit: Limit = 50
     before: RowId | None = Field(None, description="The `next` of the page before.")
 
     @property

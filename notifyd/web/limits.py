@@ -18,18 +18,18 @@ SLOWEST_BODY = 10.0
 class Limits:
     """ASGI middleware: reads the body whole, within its bounds, and hands on a request that is all there."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    def __init__(self, app: ASGIApp, slowest: float = SLOWEST_BODY) -> None:
+        self.app, self.slowest = app, slowest
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         try:
-            async with asyncio.timeout(SLOWEST_BODY):
+            async with asyncio.timeout(self.slowest):
                 body = await _whole(receive)
         except TimeoutError:
-            problem = Problem(408, f"the request did not arrive within {SLOWEST_BODY:g} s", {"Connection": "close"})
+            problem = Problem(408, f"the request did not arrive within {self.slowest:g} s", {"Connection": "close"})
             await problem.response()(scope, receive, send)
         except Problem as problem:
             await problem.response()(scope, receive, send)

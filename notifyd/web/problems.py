@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
+from functools import cache
 from http import HTTPStatus
 from typing import Any
 
@@ -15,6 +17,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 from notifyd.errors import NotifydError
 from notifyd.saved import Missing
@@ -22,6 +25,7 @@ from notifyd.settings import BodyError
 from notifyd.settings.wording import explain
 from notifyd.store.database import StoreError
 from notifyd.store.edits import NameTaken, Outdated
+from notifyd.web.answers import SAFE
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -47,7 +51,7 @@ class Problem(Exception):
             "error": self.detail,
             **self.members,
         }
-        return Response(json.dumps(body), self.status, dict(self.headers or {}), MEDIA_TYPE)
+        return Response(json.dumps(body), self.status, {**SAFE, **(self.headers or {})}, MEDIA_TYPE)
 
 
 def of_body(path: Iterable[str | int], text: str) -> dict[str, str]:
@@ -79,8 +83,22 @@ async def _problem(_: Request, problem: Problem) -> Response:
     return problem.response()
 
 
-async def _http(_: Request, error: HTTPException) -> Response:
-    return Problem(error.status_code, _SENTENCES.get(error.status_code, str(error.detail)), error.headers).response()
+async def _http(request: Request, error: HTTPException) -> Response:
+    headers = dict(error.headers or {})
+    if error.status_code == 405 and (allowed := _allowed(request)):
+        headers["Allow"] = ", ".join(allowed)
+    return Problem(error.status_code, _SENTENCES.get(error.status_code, str(error.detail)), headers).response()
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods that this address takes, by the documentation: a route by itself knows only its own."""
+    paths = request.app.openapi()["paths"].items()
+    return sorted(name.upper() for path, methods in paths if _regex(path).match(request.url.path) for name in methods)
+
+
+@cache
+def _regex(path: str) -> re.Pattern[str]:
+    return compile_path(path)[0]
 
 
 async def _parameters(_: Request, error: RequestValidationError) -> Response:

@@ -13,6 +13,7 @@ SLOWEST_HEADERS = 10.0
 class Protocol(H11Protocol):
     """uvicorn's, which bounds the size of a request's head (64 KiB), and a time for it."""
 
+    slowest = SLOWEST_HEADERS
     _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -39,7 +40,7 @@ class Protocol(H11Protocol):
         return getattr(self.cycle, "response_complete", True)
 
     def _expect(self) -> None:
-        self._deadline = self.loop.call_later(SLOWEST_HEADERS, self.transport.close)
+        self._deadline = self.loop.call_later(self.slowest, self.transport.close)
 
     def _forget(self) -> None:
         if self._deadline:

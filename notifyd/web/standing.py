@@ -16,7 +16,7 @@ from notifyd.store.audit import Status
 from notifyd.web import schemas
 from notifyd.web.answers import answer, listing
 from notifyd.web.described import problems
-from notifyd.web.incoming import Flag, Paging, Whole, Word
+from notifyd.web.incoming import Flag, Limit, Offset, Paging, Word
 from notifyd.web.incoming import Query as Parameters
 from notifyd.web.reach import Within
 
@@ -68,8 +68,8 @@ class ScheduleQuery(Parameters):
     """Which schedules."""
 
     failing: Flag | None = Field(None, description="Only those that fail now, or that do not.")
-    limit: Annotated[Whole, Field(ge=1, le=200)] = 50
-    offset: Annotated[Whole, Field(ge=0, le=1_000_000)] = 0
+    limit: Limit = 50
+    offset: Offset = 0
 
 
 @router.get("/schedules", response_model=schemas.Schedules, summary="List the schedules", responses=problems())

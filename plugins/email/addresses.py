@@ -9,6 +9,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
+from notifyd.api import Form
+
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 """A domain in the form in which the DNS has it."""
@@ -57,5 +59,8 @@ def _mailbox(text: str) -> str:
     return text
 
 
-Mailbox = Annotated[str, AfterValidator(_mailbox)]
-"""The text of an address, checked."""
+_SHORT_ATOM, _SHORT_LABEL = "[A-Za-z0-9!#$%&'*+/^_`{|}~-]{1,31}", "[A-Za-z0-9](?:[A-Za-z0-9-]{0,59}[A-Za-z0-9])?"
+_SPEC = rf"{_SHORT_ATOM}(?:\.{_SHORT_ATOM})?@{_SHORT_LABEL}(?:\.{_SHORT_LABEL}){{0,3}}"
+
+Mailbox = Annotated[str, AfterValidator(_mailbox), Form(f"^(?:{_SPEC}|[A-Za-z0-9 .,'_-]* <{_SPEC}>)$")]
+"""The text of an address, checked; its Form is that of the usual ones."""

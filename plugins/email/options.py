@@ -7,9 +7,10 @@ import ssl
 from functools import cache
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic.config import JsonDict
 
-from notifyd.api import TARGET, CaFile, Options, Secret
+from notifyd.api import TARGET, CaFile, Form, Options, Secret
 from notifyd_plugins.email.addresses import Mailbox, ascii_domain
 
 MOST_RECIPIENTS = 100
@@ -28,10 +29,23 @@ def _host(text: str) -> str:
     return text
 
 
+_HOST_FORM = "^(?:[A-Za-z0-9_-]{1,63}\\.){0,6}[A-Za-z0-9_-]{1,63}$"
+_GIVEN: JsonDict = {"not": {"type": "null"}}
+_BOTH_OR_NEITHER: list[JsonDict] = [
+    {"properties": {"smtp_username": {"type": "null"}, "smtp_password": {"type": "null"}}},
+    {
+        "required": ["smtp_username", "smtp_password"],
+        "properties": {"smtp_username": _GIVEN, "smtp_password": _GIVEN},
+    },
+]
+
+
 class EmailOptions(Options):
     """Which server takes the mail, from whom it comes, and to whom it goes."""
 
-    smtp_host: Annotated[str, AfterValidator(_host), TARGET] = Field(description="The mail server.")
+    model_config = ConfigDict(json_schema_extra={"anyOf": [*_BOTH_OR_NEITHER]})
+
+    smtp_host: Annotated[str, AfterValidator(_host), Form(_HOST_FORM), TARGET] = Field(description="The mail server.")
     smtp_port: Annotated[int | None, TARGET] = Field(
         None,
         ge=1,

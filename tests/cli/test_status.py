@@ -52,7 +52,7 @@ def test_for_people(site: Site, notifyd: Notifyd) -> None:
     assert answer.stdout.startswith(f"no daemon is running · settings {site.file} · state {site.state}\n")
     assert answer.stdout.endswith("The books balance\n")
     assert answer.stdout.count("balanced") == 3
-    assert "not told yet: below the threshold" in answer.stdout
+    assert "each failure by itself: too few in a row" in answer.stdout
     assert "mended" not in answer.stdout
 
 

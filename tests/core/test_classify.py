@@ -70,6 +70,8 @@ def test_a_sync_that_finds_another_at_work_has_not_failed() -> None:
         "API quota exceeded for project 7",
         "Request was throttled. Expected available in 5 seconds.",
         "ThrottlingException: Rate exceeded",
+        "error sending request: 429 Too Many Requests",  # also where it is wrapped in words of a connection
+        "Connection closed: rate limit exceeded",
     ],
 )
 def test_rate_limits(text: str) -> None:

@@ -66,8 +66,13 @@ def test_a_connection_failure_concerns_every_entity_type() -> None:
     assert event.entity_type is None
 
 
+def test_without_a_connector_the_schedule_is_named() -> None:
+    event = told(None, connector_id=None, entity_type=None, schedule_id="stock")
+    assert event.title == "Sync Error: stock"
+
+
 def test_a_log_that_names_neither_connector_nor_text() -> None:
-    event = told(None, connector_id=None, entity_type=None)
+    event = told(None, connector_id=None, entity_type=None, schedule_id=None)
     assert event.title == "Sync Error: shop"
     assert event.message == "the log gives no error text"
     assert event.details == {"connector": "shop"}

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from notifyd.core.detect import Memory, detect, schedule_of
+from notifyd.core.detect import MOST_UNMAPPED, Memory, detect, schedule_of
 from notifyd.core.rules import Rules
 from notifyd.model import EventType, RunState, Status
 from tests.core.logs import NAIVE, PATIENT, RECORDS, RUNS, Input, at, fold, fold_batches, row, tick
@@ -92,6 +92,29 @@ def test_a_late_success_before_the_failures_takes_none_away() -> None:
     assert told.of(EventType.CONSECUTIVE_FAILURES)
 
 
+def test_a_late_success_before_the_failures_ends_no_streak() -> None:
+    told = fold(*[failed(str(n), n) for n in (2, 3, 4)], succeeded("1", 1, read=9), origin=RUNS)
+    assert told.types[-1] == "consecutive_failures"
+
+
+def test_an_announcement_is_about_when_its_failures_were_not_when_they_arrived() -> None:
+    told = fold(failed("3", 3, read=9), failed("1", 1, read=9), failed("2", 2, read=9), origin=RUNS)
+    announcement = told.of(EventType.CONSECUTIVE_FAILURES)[0]
+    assert (announcement.timestamp, announcement.details["since"]) == (at(3), "2026-11-24T12:01:00.000000Z")
+
+
+def test_of_what_went_well_only_the_newest_is_remembered() -> None:
+    told = fold(failed("0", 0), *(succeeded(str(n), n) for n in range(1, 100)), origin=RUNS)
+    assert len(told.memory.streaks["nightly"].outcomes) == 1
+    assert told.memory.runs.keys() == {("nightly", "0")}
+
+
+def test_memory_of_a_schedule_is_bounded() -> None:
+    told = fold(*(failed(str(n), n) for n in range(100)), origin=RUNS)
+    assert len(told.memory.streaks["nightly"].outcomes) == 16
+    assert told.memory.streaks["nightly"].failed_runs == 100
+
+
 def test_rows_are_ordered_by_time_then_by_key_as_a_number() -> None:
     """Ten comes after nine."""
     assert fold(failed("9", 0), succeeded("10", 0), origin=RUNS).failures_in_a_row() == 0
@@ -143,7 +166,19 @@ def test_a_running_row_is_watched_until_it_ends() -> None:
     assert ended.counts == {"read": 1, "open": 0, "failure": 1, "first_errors": 1}
 
 
-@pytest.mark.parametrize("end", ["success", "warning", "ignored", "unmapped"])
+def test_a_row_of_an_unmapped_status_is_watched_as_it_may_yet_fail() -> None:
+    told = fold_batches([[row("1", "unmapped", 0)], [row("1", "unmapped", 1)], [failed("1", 5)]], THREE, RUNS)
+    assert told.types == ["sync_error"]
+    assert told.memory.watched == {}
+    assert told.counts == {"read": 1, "unmapped": 0, "failure": 1, "first_errors": 1}
+
+
+def test_a_log_of_nothing_understood_is_watched_only_so_far() -> None:
+    told = fold(*(row(n, "unmapped", n) for n in range(MOST_UNMAPPED + 50)), origin=RUNS)
+    assert len(told.memory.watched) == MOST_UNMAPPED
+
+
+@pytest.mark.parametrize("end", ["success", "warning", "ignored"])
 def test_a_run_that_ends_well_is_forgotten(end: str) -> None:
     told = fold_batches([[row("1", "running", 0)], [row("1", end, 5)]], THREE, RUNS)
     assert told.memory.runs == {}
@@ -249,6 +284,12 @@ def test_a_failing_record_that_comes_late_still_makes_the_run_fail_and_is_told_o
 def test_a_run_of_warnings_alone_says_nothing_to_its_streak() -> None:
     warned = row("3", "warning", 2, run_id="C")
     told = fold(failed("1", 0, "A"), failed("2", 1, "B"), warned, failed("4", 3, "D"), tick(60))
+    assert told.types[-1] == "consecutive_failures"
+
+
+def test_not_even_when_another_warning_comes_after_its_end() -> None:
+    warnings = [row("3", "warning", 2, run_id="C"), tick(60), row("4", "warning", 61, run_id="C")]
+    told = fold(failed("1", 0, "A"), failed("2", 1, "B"), *warnings, failed("5", 62, "D"), tick(120))
     assert told.types[-1] == "consecutive_failures"
 
 

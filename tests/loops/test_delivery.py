@@ -157,6 +157,25 @@ async def test_a_hanging_endpoint_times_out_and_delays_nobody(
     assert site.imbalances() == []
 
 
+async def test_an_endpoint_that_only_fails_is_tried_slowly_until_its_first_success(
+    site: Site, jobs: JobLog, sink: HttpSink, running: Running, clock: Clock
+) -> None:
+    """Its backlog takes neither the processor nor the state DB from the others."""
+    async with HttpSink() as failing:
+        failing.answer = 500
+        site.write(
+            sources=[jobs.source("jobs")], notifications=[webhook("failing", failing.url), webhook("hook", sink.url)]
+        )
+        async with running() as daemon:
+            jobs.write(jobs.row("error", "no", job=f"job {n}") for n in range(200))
+            await sink.wait_for(200)
+            assert 8 <= len(failing.requests) < 100
+            failing.answer = 200
+            clock.forward(daemon, minutes=1)
+            await until(lambda: site.states("failing") == ["sent"] * 200)
+    assert site.imbalances() == []
+
+
 async def test_a_refused_and_a_reset_connection_say_so(
     site: Site, jobs: JobLog, sink: HttpSink, running: Running
 ) -> None:

@@ -77,6 +77,28 @@ class History(RuleBasedStateMachine):
             cursor.execute(self.server.sql(sql), (name, state, self.now.strftime("%Y-%m-%d %H:%M:%S.%f")))
             names.append(name)
 
+    @precondition(lambda self: len(self.open) < self.together - 1)
+    @rule(states=st.lists(st.sampled_from(STATES), min_size=1, max_size=2), limit=st.sampled_from([1, 100]))
+    def overtake(self, states: list[str], limit: int) -> None:
+        """A transaction takes keys, and another one that began later ends first and is read."""
+        self.open_transaction()
+        self.insert(len(self.open) - 1, states)
+        self.open_transaction()
+        self.insert(len(self.open) - 1, states)
+        self.end(len(self.open) - 1, keep=True)
+        self.poll(limit)
+
+    @precondition(lambda self: self._may_write() and self.committed - self.deleted)
+    @rule(count=st.integers(1, 2), state=st.sampled_from(STATES))
+    def replace_the_newest(self, count: int, state: str) -> None:
+        """The newest rows are deleted, and as many come: SQLite gives them the same numbers."""
+        for name in sorted(self.committed - self.deleted)[-count:]:
+            self._run("DELETE FROM jobs WHERE name = %s", name)
+            self.deleted.add(name)
+        self.open_transaction()
+        self.insert(len(self.open) - 1, [state] * count)
+        self.end(len(self.open) - 1, keep=True)
+
     @precondition(lambda self: self.open)
     @rule(which=st.integers(0, 9), keep=st.sampled_from([True, True, False]))
     def end(self, which: int, keep: bool) -> None:
@@ -187,4 +209,4 @@ def test_sqlite(key: str) -> None:
 
 
 def test_postgres(postgres: Server) -> None:
-    _check(postgres, 8)
+    _check(postgres, 25)

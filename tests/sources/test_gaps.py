@@ -38,7 +38,7 @@ def test_what_is_found_leaves_the_ranges(there: list[int], found: list[int]) -> 
 @given(st.lists(NUMBERS.map(lambda numbers: holes(0, numbers)), max_size=3))
 def test_a_gap_survives_its_cursor(ranges: list[list[tuple[int, int]]]) -> None:
     for one in ranges:
-        gap = Gap(tuple(one), frozenset({"4/2", "-1/77"}), 12.5, 3.25)
+        gap = Gap(tuple(one), frozenset({"4/2", "-1/77"}), 12.5, 3.25, named=True)
         assert gap_of(gap.as_json()) == gap
 
 
@@ -54,8 +54,9 @@ def test_a_gap_settles_when_its_writers_are_gone() -> None:
 
 def test_a_list_of_writers_that_lags_is_completed() -> None:
     """A transaction that began right before the gap was seen is not in InnoDB's list yet."""
-    gap = Gap(((1, 1),), frozenset()).after([], Writers(frozenset(), exact=False))
-    named = gap.older(1).after([], Writers(frozenset({"late"}), exact=False))
+    gap = Gap(((1, 1),), frozenset()).after([], Writers(frozenset(), exact=False)).older(1)
+    gap = gap.after([], Writers(frozenset(), exact=False, complete=False)).older(1)
+    named = gap.after([], Writers(frozenset({"late"}), exact=False))
     assert not named.older(3_600).settles(Writers(frozenset({"late"}), exact=False), HORIZON)
     assert named.older(3_600).after([], Writers(frozenset({"other"}), exact=False)).writers == set()
 

@@ -102,8 +102,8 @@ def test_a_long_transaction_may_take_hours(server: Server, source: Source) -> No
     slow = Writer(server).insert("one")
     written(server, "two")
     cursor, now = source.read(source.start(NOW).cursor, NOW).cursor, NOW
-    for _ in range(200):
-        now += timedelta(minutes=1)
+    for _ in range(20):
+        now += timedelta(minutes=10)
         cursor = source.read(cursor, now).cursor
     assert gaps(cursor) == [[1, 1]]
     slow.commit()

@@ -122,7 +122,7 @@ def test_the_sdist_has_what_the_wheel_is_built_from(built: Path) -> None:
         "notifyd/files/notifyd.sysusers",
         "notifyd/sources/presets/easysale.toml",
         "notifyd/sources/presets/easysale-runs.toml",
-        "notifyd_plugins/email.py",
+        "notifyd_plugins/email/channel.py",
     ],
 )
 def test_what_the_guides_promise_is_in_the_wheel(wheel: Path, name: str) -> None:
