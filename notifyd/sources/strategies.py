@@ -73,6 +73,9 @@ def choose(log: SyncLog, settings: SourceSettings) -> Strategy:
     )
 
 
+_KEPT = ("run_id", "occurred_at", "started_at", "schedule_id")
+
+
 def _by_key(log: SyncLog, order: str, key: str, settings: SourceSettings) -> Anchored | ByKey:
     column = f'column "{key}"'
     if log.relation.writers is None:
@@ -81,7 +84,11 @@ def _by_key(log: SyncLog, order: str, key: str, settings: SourceSettings) -> Anc
 
 
 def _written(log: SyncLog, settings: SourceSettings) -> str | None:
-    """SQL for what a row keeps besides its number: its run, and when it was written. NULL where one is missing."""
-    fields = [name for name in ("run_id", "occurred_at") if getattr(settings.columns, name) is not None]
+    """SQL for what a row keeps besides its number: its run, and when it was written. NULL where one is missing.
+
+    Where neither is mapped, when it began and what it belongs to; never its end, which a rerun changes.
+    """
+    mapped = [name for name in _KEPT if getattr(settings.columns, name) is not None]
+    fields = [name for name in mapped if name in _KEPT[:2]] or mapped
     texts = [log.database.text(sql, KEY_LIMIT) for name in fields if (sql := log.selection.plain(name))]
     return " || ' ' || ".join(texts) or None

@@ -491,6 +491,17 @@ def test_what_was_lost_can_be_queued_again_with_a_new_plan(state: State, lost: s
     assert (again.attempt, again.tries, again.first_attempt_at) == (2, 1, state.now)
 
 
+def test_what_was_attempted_once_has_its_members_for_ever(state: State) -> None:
+    """Queued again, it waits like a new one; but it may have arrived, so nothing joins it any more."""
+    state.tell(announcement())
+    state.fail(state.claim(), retry_minutes=None)
+    outbox.requeue(state.db, state.ids, state.now)
+    state.tell(recovery())
+    assert state.send() == [["streak"]]
+    state.later(1)
+    assert state.send() == [["end of streak"]]
+
+
 def test_what_is_on_its_way_or_sent_is_not_queued_again(state: State) -> None:
     state.tell(finding("1"))
     assert outbox.requeue(state.db, state.ids, state.now) == []
