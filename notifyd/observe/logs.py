@@ -87,7 +87,9 @@ def _replace_root_handler(handler: logging.Handler, level: Level) -> None:
     root.addHandler(handler)
     root.setLevel(level.upper())
     for name, least in _LIBRARIES.items():
-        logging.getLogger(name).setLevel(least)
+        library = logging.getLogger(name)
+        library.setLevel(least)
+        library.propagate = True  # uvicorn cuts its access log off from everyone when that is off
 
 
 def _rendering(stream: TextIO, environ: Mapping[str, str]) -> list[Processor]:

@@ -30,8 +30,11 @@ async def json_body(request: Request) -> Any:
     kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if kind != "application/json" and not kind.endswith("+json"):
         raise Problem(415, "the body must be JSON, with Content-Type: application/json")
+    raw = await request.body()
+    if not raw:
+        raise Problem(400, "there is no body; expected JSON")
     try:
-        body = from_json(await request.body(), allow_inf_nan=False, cache_strings=False)
+        body = from_json(raw, allow_inf_nan=False, cache_strings=False)
     except ValueError as error:
         raise Problem(400, f"the body is not JSON: {error}") from None
     return _plain(body, DEEPEST)

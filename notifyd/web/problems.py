@@ -22,7 +22,7 @@ from starlette.routing import compile_path
 from notifyd.errors import NotifydError
 from notifyd.saved import Missing
 from notifyd.settings import BodyError
-from notifyd.settings.wording import explain
+from notifyd.settings.wording import explain, printable
 from notifyd.store.database import StoreError
 from notifyd.store.edits import NameTaken, Outdated
 from notifyd.web.answers import SAFE
@@ -39,7 +39,8 @@ class Problem(Exception):
 
     def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None, **members: Any) -> None:
         super().__init__(detail)
-        self.status, self.detail, self.headers, self.members = status, detail, headers, members
+        # What it quotes of the request cannot break out of its line, here or in a log.
+        self.status, self.detail, self.headers, self.members = status, printable(detail), headers, members
 
     def response(self) -> Response:
         """The answer."""

@@ -11,7 +11,7 @@ SLOWEST_HEADERS = 10.0
 
 
 class Protocol(H11Protocol):
-    """uvicorn's, which bounds the size of a request's head (64 KiB), and a time for it."""
+    """uvicorn's, which bounds how much of a head it keeps, and a time for it."""
 
     slowest = SLOWEST_HEADERS
     _deadline: asyncio.TimerHandle | None = None

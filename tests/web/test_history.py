@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from notifyd.store.database import open_database
-from tests.sinks.http import HttpSink
+from tests.sinks.http import HANG, HttpSink
 from tests.sinks.log import JobLog
 from tests.system.site import Site, until, webhook
 from tests.web.conftest import Api, Serving, hook
@@ -69,7 +69,8 @@ FOUND = [
     ({"text": "100%_"}, lambda a: "100%_" in (a["error"] or "")),
     ({"since": "2026-01-01T01:00:00Z"}, lambda a: a["started_at"] >= "2026-01-01T01:00:00"),
     ({"until": "2026-01-01T01:00:00Z"}, lambda a: a["started_at"] < "2026-01-01T01:00:00"),
-    ({"since": "2026-01-01T03:00:00+02:00", "until": "2026-01-01T02:00:00Z"}, lambda a: "01:00" <= a["started_at"][11:] < "02:00"),
+    ({"since": "2026-01-01T03:00:00+02:00", "until": "2026-01-01T02:00:00Z"},
+     lambda a: "01:00" <= a["started_at"][11:] < "02:00"),
     ({"connector_id": "woo", "severity": "error", "success": "false"},
      lambda a: (a["connector_id"], a["severity"], a["success"]) == ("woo", "error", False)),
 ]  # fmt: skip
@@ -126,8 +127,6 @@ async def test_one_attempt_with_all_that_led_to_it(api: Api, sink: HttpSink, job
 
 
 async def test_an_attempt_under_way_is_there(api: Api, sink: HttpSink, jobs: JobLog) -> None:
-    from tests.sinks.http import HANG
-
     sink.answer = HANG
     jobs.add("error", "no")
     await sink.wait_for(1)

@@ -70,7 +70,7 @@ async def test_all_that_is_dead_gets_one(api: Api, sink: HttpSink, jobs: JobLog,
     done = await api.post("/deliveries/retry", {"state": "dead", "config_id": lost[0]["config_id"]})
     assert sorted(done["items"]) == sorted(each["id"] for each in lost)
     await until(lambda: site.states("ops") == ["sent"] * 5)
-    for body in ({}, {"state": "sent"}, {"state": "dead", "all": True}, {"state": "dead", "config_id": 7}, [], None):
+    for body in ({}, {"state": "sent"}, {"state": "dead", "all": True}, {"state": "dead", "config_id": 7}, [], "x"):
         await api.post("/deliveries/retry", body, 422)
     assert site.imbalances() == []
 

@@ -37,7 +37,7 @@ async def test_a_failure_is_502_with_the_channels_own_reason(api: Api, sink: Htt
     sink.answer = 503
     await api.post(f"/configs/{made['id']}/test", status=502)
     assert site.states("gone") == ["dead", "cancelled"]
-    (cancelled, _) = [each for each in (await api.get("/deliveries"))["items"]]
+    cancelled, _ = (await api.get("/deliveries"))["items"]
     assert cancelled["error"] == "HTTP 503; a test is not tried again"
     assert site.imbalances() == []
 
@@ -71,7 +71,7 @@ async def test_a_config_that_is_off_can_be_tested_and_stays_off(api: Api, sink: 
 
 async def test_what_cannot_be_tested(api: Api) -> None:
     assert (await api.post("/test", {"config_id": "cfg_nope"}, 404))["error"] == "there is no config cfg_nope"
-    for body in ({"config_id": 7}, {"config_id": "cfg_nope", "name": "x"}, {}, [], None):
+    for body in ({"config_id": 7}, {"config_id": "cfg_nope", "name": "x"}, {}, [], "x"):
         await api.post("/test", body, 422)
 
 

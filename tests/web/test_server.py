@@ -1,0 +1,147 @@
+"""Where it listens: an address, a socket, with TLS; and what it does not wait for."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import stat
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import trustme
+import uvicorn
+
+from notifyd.daemon import Daemon
+from notifyd.errors import NotifydError
+from notifyd.settings import HttpSettings
+from notifyd.web.protocol import Protocol
+from notifyd.web.server import HttpServer
+from tests.loops.conftest import Clock, Said
+from tests.system.site import Site
+from tests.web.conftest import Api
+
+
+async def health(transport: httpx.AsyncHTTPTransport, url: str = "http://notifyd") -> int:
+    async with httpx.AsyncClient(transport=transport) as client:
+        return (await client.get(f"{url}/healthz")).status_code
+
+
+async def run(site: Site, clock: Clock) -> Daemon:
+    daemon = Daemon(site.settings(), clock)
+    await daemon.start()
+    return daemon
+
+
+async def test_a_unix_socket_for_its_group(site: Site, write: Any, clock: Clock) -> None:
+    path = site.folder / "api.sock"
+    write(http={"listen": f"unix:{path}"})
+    daemon = await run(site, clock)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o660
+    assert await health(httpx.AsyncHTTPTransport(uds=str(path))) == 200
+    await daemon.stop()
+    assert not path.exists()
+
+
+async def test_a_socket_that_a_crash_left_is_replaced_and_somebodys_is_not(
+    site: Site, write: Any, clock: Clock
+) -> None:
+    path = site.folder / "api.sock"
+    write(http={"listen": f"unix:{path}"})
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path))
+    daemon = await run(site, clock)
+    with pytest.raises(NotifydError, match=f"http.listen: unix:{path} cannot be used: Address already in use"):
+        await HttpServer(daemon.server.app, daemon.settings.http).start()
+    assert await health(httpx.AsyncHTTPTransport(uds=str(path))) == 200
+    await daemon.stop()
+    (site.folder / "file").write_text("not a socket")
+    with pytest.raises(NotifydError, match="cannot be used"):
+        await HttpServer(daemon.server.app, HttpSettings(listen=f"unix:{site.folder}/file")).start()
+    assert (site.folder / "file").read_text() == "not a socket"
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> trustme.CA:
+    authority = trustme.CA()
+    server = authority.issue_cert("localhost")
+    server.cert_chain_pems[0].write_to_path(tmp_path / "server.pem")
+    server.private_key_pem.write_to_path(tmp_path / "server.key")
+    return authority
+
+
+async def test_https(site: Site, write: Any, clock: Clock, certificates: trustme.CA) -> None:
+    files = {"tls_cert": f"{site.folder}/server.pem", "tls_key": f"{site.folder}/server.key"}
+    write(http=files)
+    daemon = await run(site, clock)
+    trust = ssl.create_default_context()
+    certificates.configure_trust(trust)
+    url = f"https://localhost:{daemon.server.port}"
+    assert await health(httpx.AsyncHTTPTransport(verify=trust), url) == 200
+    with pytest.raises(httpx.HTTPError):
+        await health(httpx.AsyncHTTPTransport(), f"http://localhost:{daemon.server.port}")
+    await daemon.stop()
+
+
+async def test_a_certificate_that_has_gone_is_a_clear_refusal(
+    site: Site, write: Any, clock: Clock, certificates: trustme.CA
+) -> None:
+    write(http={"tls_cert": f"{site.folder}/server.pem", "tls_key": f"{site.folder}/server.key"})
+    settings = site.settings()
+    (site.folder / "server.pem").unlink()
+    with pytest.raises(NotifydError, match=r"http.tls_cert: .*server.pem cannot be read: no such file or directory"):
+        await Daemon(settings, clock).start()
+
+
+async def test_tokens_in_clear_are_warned_of(site: Site, write: Any, clock: Clock, said: Said) -> None:
+    for listen, warned in (("127.0.0.1:0", 0), ("0.0.0.0:0", 1)):
+        write(http={"listen": listen})
+        daemon = await run(site, clock)
+        await daemon.stop()
+        assert len(said("tokens travel in clear")) == warned
+
+
+async def test_off_is_off(site: Site, write: Any, clock: Clock) -> None:
+    write(http={"listen": ""})
+    daemon = await run(site, clock)
+    assert not hasattr(daemon, "server")
+    await daemon.stop()
+
+
+async def test_an_answer_does_not_wait_for_the_network_to_be_sure(api: Api) -> None:
+    """40 ms each, with Nagle's algorithm on one side and delayed acknowledgements on the other."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", api.daemon.server.port)
+    began = time.monotonic()
+    for _ in range(20):
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = next(line for line in head.split(b"\r\n") if line.lower().startswith(b"content-length"))
+        await reader.readexactly(int(length.split()[1]))
+    writer.close()
+    assert time.monotonic() - began < 20 * 0.04
+
+
+class Impatient(Protocol):
+    slowest = 0.2
+
+
+async def test_a_head_that_never_ends_is_given_up(api: Api) -> None:
+    """With another patience than the daemon's, so that this takes no ten seconds."""
+    config = uvicorn.Config(
+        api.daemon.server.app, http=Impatient, log_config=None, lifespan="off", ws="none", timeout_keep_alive=1
+    )
+    config.load()
+    server = uvicorn.Server(config)
+    loop = asyncio.get_running_loop()
+    listening = await loop.create_server(lambda: Impatient(config, server.server_state, {}), "127.0.0.1", 0)
+    port = listening.sockets[0].getsockname()[1]
+    async with asyncio.timeout(5):
+        for start in (b"", b"GET /healthz HT", b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /hea"):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(start)
+            assert (b"200 OK" in await reader.read()) == (b"Host" in start)  # it ends, as the server hangs up
+            writer.close()
+    listening.close()
