@@ -178,6 +178,16 @@ def test_a_log_of_nothing_understood_is_watched_only_so_far() -> None:
     assert len(told.memory.watched) == MOST_UNMAPPED
 
 
+def test_however_many_rows_are_of_an_unknown_status_the_cut_changes_nothing() -> None:
+    """No more than so many are watched; which, says the log alone."""
+    unknown = [row(n, "unmapped", 0) for n in range(MOST_UNMAPPED)]
+    understood = [succeeded(str(n), 1) for n in range(10)]
+    more = [row(n, "unmapped", 2) for n in range(MOST_UNMAPPED, MOST_UNMAPPED + 20)]
+    whole = fold(*unknown, *understood, *more, origin=RUNS)
+    assert fold_batches([unknown, [*understood, *more]], THREE, RUNS) == whole
+    assert len(whole.memory.watched) == MOST_UNMAPPED
+
+
 @pytest.mark.parametrize("end", ["success", "warning", "ignored"])
 def test_a_run_that_ends_well_is_forgotten(end: str) -> None:
     told = fold_batches([[row("1", "running", 0)], [row("1", end, 5)]], THREE, RUNS)
