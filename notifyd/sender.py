@@ -132,7 +132,7 @@ class Sender:
 
     async def _turn(self) -> list[Claimed]:
         async with self._turning:
-            lanes = dict(self.lanes)
+            lanes = dict(sorted(self.lanes.items(), key=lambda item: self._is_failing(item[0])))  # these come last
             settled, self._settled = self._settled, []
             free = {config: lane.capacity for config, lane in lanes.items()}
             try:
@@ -159,8 +159,11 @@ class Sender:
 
     def _ended(self, lane: Lane, task: asyncio.Task[None]) -> None:
         self._attempts.pop(task, None)
-        failing = self._failures[lane.recipient.id] >= FAILING
-        asyncio.get_running_loop().call_later(BREATH if failing else 0, self._free, lane)
+        breath = BREATH if self._is_failing(lane.recipient.id) else 0
+        asyncio.get_running_loop().call_later(breath, self._free, lane)
+
+    def _is_failing(self, config_id: str) -> bool:
+        return self._failures[config_id] >= FAILING
 
     def _free(self, lane: Lane) -> None:
         lane.in_flight -= 1

@@ -143,6 +143,7 @@ class _Fold:
         self.detected = Detected()
         self.now: datetime
         self.schedules: dict[tuple[str | None, ...], str] = {}
+        self.watching = len(memory.watched)
         self.open: dict[str, dict[str, RunKey]] = {}  # schedule → run id → key, of runs without an outcome yet
         for key, run in memory.runs.items():
             if run.state is RunState.OPEN:
@@ -190,6 +191,7 @@ class _Fold:
         else:
             self._unwatch(record.key, before)
         if status in _OPEN or (status is Status.UNMAPPED and self._may_watch_unmapped(record)):
+            self.watching += 1
             self.detected.watch[record.key] = status
             self.detected.unwatch.discard(record.key)
         counts[_book(status)] += 1
@@ -202,12 +204,13 @@ class _Fold:
 
     def _unwatch(self, key: str, before: Status) -> None:
         self.detected.counts[_book(before)] -= 1
+        self.watching -= 1
         self.detected.watch.pop(key, None)
         self.detected.unwatch.add(key)
 
     def _may_watch_unmapped(self, record: Record) -> bool:
         """A row that is a run may yet become one that is understood; a log of nothing else is not worth it."""
-        return self._is_whole_run(record) and len(self.memory.watched) + len(self.detected.watch) < MOST_UNMAPPED
+        return self._is_whole_run(record) and self.watching < MOST_UNMAPPED
 
     def _gone(self, gone: Gone) -> None:
         """The row was deleted while it ran: its run is forgotten."""

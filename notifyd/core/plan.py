@@ -117,7 +117,7 @@ def group_key(event: Event, by: tuple[str, ...]) -> str:
 
 
 def _value(event: Event, name: str) -> object:
-    """A log without connectors is grouped by its schedules instead: one job's first error does not wait for another's."""
+    """A log without connectors is grouped by its schedules: one job's first error does not wait for another's."""
     return event.connector_id or event.schedule_id if name == "connector_id" else getattr(event, name)
 
 

@@ -38,7 +38,7 @@ def row(
     key: str | int, status: str = "success", minute: float = 0, *, read: float | None = None, **values: Any
 ) -> Record:
     """A row of the log that occurred at a minute, and was read then or at the minute `read`."""
-    given = {
+    given: dict[str, Any] = {
         "run_id": None,
         "schedule_id": "nightly",
         "connector_id": "woo",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from tests.core.logs import RULES, row
 RATE_LIMIT, CONNECTION, SYNC = EventType.RATE_LIMIT, EventType.CONNECTION_FAILURE, EventType.SYNC_ERROR
 
 
-def kind_of(message: str | None, rules: Rules = RULES, **values: str | None) -> Failure | None:
+def kind_of(message: str | None, rules: Rules = RULES, **values: Any) -> Failure | None:
     return classify(row("1", "failure", message=message, **values), rules)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from notifyd.model import Event, EventType, Severity
 from tests.core.logs import NOON, RULES, RUNS, at, fold, row
 
 
-def told(message: str | None, rules: Rules = RULES, **values: object) -> Event:
+def told(message: str | None, rules: Rules = RULES, **values: Any) -> Event:
     """The event of one failed row."""
     return fold(row("k1", "failure", message=message, **values), rules=rules, origin=RUNS).events[0]
 

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
-from notifyd.core.detect import MOST_UNMAPPED, Memory, detect, schedule_of
+from notifyd.core.detect import MOST_UNMAPPED, Input, Memory, detect, schedule_of
 from notifyd.core.rules import Rules
 from notifyd.model import EventType, RunState, Status
-from tests.core.logs import NAIVE, PATIENT, RECORDS, RUNS, Input, at, fold, fold_batches, row, tick
+from tests.core.logs import NAIVE, PATIENT, RECORDS, RUNS, at, fold, fold_batches, row, tick
 
 THREE = Rules(threshold=3)
 
 
-def failed(key: str, minute: float, run: str | None = None, **values: object) -> Input:
+def failed(key: str, minute: float, run: str | None = None, **values: Any) -> Input:
     return row(key, "failure", minute, run_id=run, **values)
 
 
-def succeeded(key: str, minute: float, run: str | None = None, **values: object) -> Input:
+def succeeded(key: str, minute: float, run: str | None = None, **values: Any) -> Input:
     return row(key, "success", minute, run_id=run, **values)
 
 
@@ -423,12 +424,12 @@ def test_a_row_dated_2099_counts_as_of_when_it_was_read() -> None:
 
 
 def test_the_time_of_a_row_is_when_it_finished_else_occurred_else_started() -> None:
-    times = {"finished_at": at(3), "occurred_at": at(2), "started_at": at(1)}
+    times: dict[str, Any] = {"finished_at": at(3), "occurred_at": at(2), "started_at": at(1)}
     expected = [3, 2, 1, 9]
     for minute in expected:
         told = fold(row("1", "failure", read=9, message="x", **times), origin=RUNS)
         assert told.events[0].timestamp == at(minute)
-        times[next((name for name, moment in times.items() if moment), "finished_at")] = None  # type: ignore[assignment]
+        times[next((name for name, moment in times.items() if moment), "finished_at")] = None
 
 
 def test_many_poisoned_rows_are_set_aside_in_one_batch() -> None:

@@ -47,7 +47,7 @@ KEYS = [
     (r.id, group_key(finding("x", t, connector_id=c).event, r.by)) for r in EVERYONE for t in EventType for c in "ab"
 ]
 
-verdict_shapes = st.sampled_from(
+verdict_shapes: st.SearchStrategy[Verdict] = st.sampled_from(
     [Pass(), Pass(), Pass(bug="filter x failed"), Drop("not for me"), Hold(at(10), "later"), Hold(at(-10), "past")]
 )
 groups = st.builds(
@@ -93,7 +93,9 @@ def views(draw: st.DrawFn) -> View:
 @LAW
 @given(found(), views(), st.data())
 def test_every_event_has_one_decision_for_each_config(findings: list[Finding], view: View, data: st.DataObject) -> None:
-    verdicts = {(f.event.id, r.id): data.draw(verdict_shapes) for f in findings for r in EVERYONE}
+    verdicts: dict[tuple[str, str], Verdict] = {
+        (f.event.id, r.id): data.draw(verdict_shapes) for f in findings for r in EVERYONE
+    }
     before = copy.deepcopy(view)
     drawn = planned(*findings, to=EVERYONE, verdicts=verdicts, view=view)
     pairs = [(decision.event_id, decision.config_id) for decision in drawn.decisions]

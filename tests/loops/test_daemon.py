@@ -20,7 +20,7 @@ from notifyd.store.database import Database, StoreError
 from tests.loops.conftest import Clock, Running, Said
 from tests.sinks.http import HANG, HttpSink, Request
 from tests.sinks.log import JobLog
-from tests.system.site import Site, free_port, until, webhook
+from tests.system.site import Site, free_port, of_type, until, webhook
 
 
 @asynccontextmanager
@@ -128,7 +128,7 @@ async def test_a_streak_survives_restarts_and_an_edit_of_the_config(
     async with running():
         jobs.add("error", "three")
         requests = await sink.wait_for(4)
-    announcement = requests[3]
+    (announcement,) = of_type("consecutive_failures", requests)
     assert announcement.path == "/moved/hook"
     assert announcement.json()["details"]["failure_count"] == "3"
     site.write(sources=[source], notifications=[webhook("hook", sink.url, filters={"connectors": ["another"]})])

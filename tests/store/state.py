@@ -28,7 +28,7 @@ class Delivery(NamedTuple):
     config: str
     reason: str
     state: str
-    count: int
+    events: int
 
 
 class State:

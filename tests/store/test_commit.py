@@ -11,7 +11,7 @@ import pytest
 
 from notifyd.core.detect import Memory, detect
 from notifyd.core.rules import Rules
-from notifyd.model import Drop, Event, Hold, Pass, Status
+from notifyd.model import Drop, Event, Hold, Pass, Status, Verdict
 from notifyd.store import books, cursors, memory, outbox
 from notifyd.store.database import Database
 from notifyd.store.models import TABLES
@@ -111,7 +111,7 @@ def test_events_are_ordered_as_they_were_found(state: State) -> None:
 
 def test_every_verdict_is_kept_with_its_reason(db: Database) -> None:
     state = State(db, [OPS, DEV])
-    verdicts = {
+    verdicts: dict[tuple[str, str], Verdict] = {
         ("1", "ops"): Drop("too mild"),
         ("1", "dev"): Pass("filter x failed"),
         ("2", "ops"): Hold(at(9), "night"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -26,7 +26,7 @@ names = st.text(st.characters(), min_size=1, max_size=6) | st.sampled_from(
     ['"', '"a"', "a\0b", "\ud800", "[null]", "ä"]
 )
 texts = st.none() | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=6)
-moments = st.datetimes(datetime(1000, 1, 1), datetime(9000, 1, 1), timezones=st.just(NOON.tzinfo))  # noqa: DTZ001
+moments = st.datetimes(datetime(1000, 1, 1), datetime(9000, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
 positions = st.builds(Position, moments, names)
 counts = st.integers(0, 2**31)
 runs = st.builds(

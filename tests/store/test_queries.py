@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from collections.abc import Callable
 
 import pytest
@@ -24,7 +25,8 @@ SMALL = {"cursors", "counts", "notification_configs", "windows"}
 
 def scans(db: Database, work: Callable[[], object]) -> set[str]:
     """The statements of some work that walk through a whole table."""
-    connection, statements = db.peewee.connection(), []
+    connection: sqlite3.Connection = db.peewee.connection()
+    statements: list[str] = []
     connection.set_trace_callback(statements.append)
     try:
         work()
@@ -49,7 +51,7 @@ def scanned(step: str) -> bool:
     """Whether a step walks through a table that grows. A list of keys that was given is none."""
     found = re.match(r"SCAN (\S+)", step)
     allowed = any(text in step for text in ("VIRTUAL TABLE", "CONSTANT ROW", HELD))
-    return bool(found) and not allowed and found[1] not in SMALL
+    return found is not None and not allowed and found[1] not in SMALL
 
 
 def test_a_scan_is_seen(db: Database) -> None:

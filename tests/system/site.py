@@ -13,6 +13,7 @@ from typing import Any
 import tomli_w
 
 from notifyd.settings import Settings, load
+from tests.sinks.http import Request
 from tests.system import books
 
 Table = Mapping[str, Any]
@@ -101,6 +102,11 @@ def webhook(name: str, url: str, *, window: str = "0s", **keys: Any) -> dict[str
         "group": {"window": window},
         **keys,
     }
+
+
+def of_type(event_type: str, requests: Sequence[Request]) -> list[Request]:
+    """The requests that tell this type of event. What is found together may arrive in any order."""
+    return [request for request in requests if request.json()["event_type"] == event_type]
 
 
 def free_port() -> int:

@@ -11,7 +11,7 @@ import pytest
 from tests.sinks.http import HANG, HttpSink
 from tests.sinks.log import JobLog
 from tests.system.process import Process
-from tests.system.site import Site, until, webhook
+from tests.system.site import Site, of_type, until, webhook
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -50,7 +50,8 @@ async def test_a_reload_takes_a_good_file_and_refuses_a_bad_one(site: Site, jobs
     assert refused
     assert all(line["problem"].startswith(f"{site.file}:") for line in refused)
     assert [request.path for request in requests] == ["/old", "/old", "/new", "/new"]
-    assert requests[-1].json()["details"]["failure_count"] == "3"  # the streak went on
+    (announcement,) = of_type("consecutive_failures", requests)
+    assert announcement.json()["details"]["failure_count"] == "3"  # the streak went on
     assert site.imbalances() == []
 
 
