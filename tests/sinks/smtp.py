@@ -192,10 +192,12 @@ class SmtpSink:
         for connection in list(self._connections):
             connection.abort()
         await self._server.wait_closed()
-        leftover = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in leftover:
-            task.cancel()
-        await asyncio.gather(*leftover, return_exceptions=True)
+        for _ in range(5):  # a task that ends may close a connection, whose end is another task
+            leftover = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in leftover:
+                task.cancel()
+            await asyncio.gather(*leftover, return_exceptions=True)
+            await asyncio.sleep(0)
 
     # What its connections ask
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from notifyd.settings.masks import MASK
+from notifyd.store.database import StoreError
 from tests.sinks.http import HANG, HttpSink
 from tests.sinks.log import JobLog
 from tests.system.site import Site, until, webhook
@@ -496,3 +499,50 @@ async def test_a_config_that_somebody_spoilt_in_the_state_db_is_still_listed(
         (listed,) = (await api.get("/configs"))["items"]
         assert "what the state DB has of its filters is no JSON" in listed["problem"]
         assert (await api.patch(f"/configs/{made['id']}", {"timeout": "7s"}))["problem"] is None
+
+
+# -- the key -----------------------------------------------------------------------------------------
+
+KEYS = ["0123456789abcdef" * 2, "fedcba9876543210" * 2]
+
+
+async def test_a_wrong_key_is_refused_at_the_start(write: Any, serving: Serving, sink: HttpSink, site: Site) -> None:
+    for key in (KEYS[0], None):  # the settings', and the one in the file
+        write(security={"key": key} if key else {})
+        async with serving() as api:
+            await api.make(**hook(sink.url, f"sealed with {key}"))
+        write(security={"key": KEYS[1]})
+        with pytest.raises(
+            StoreError, match=r"cannot be read: the key in \[security\] key is not the one .* put that key back"
+        ):
+            async with serving():
+                pass
+        site.state.unlink()
+
+
+async def test_a_lost_key_can_be_given_up_as_the_guide_says(
+    write: Any, serving: Serving, sink: HttpSink, site: Site
+) -> None:
+    write()
+    async with serving() as api:
+        await api.make(**hook(sink.url, "lost"))
+    (key,) = site.folder.glob("*.key")
+    key.unlink()
+    with pytest.raises(StoreError, match="which is gone; put it back"):
+        async with serving():
+            pass
+    guide = (Path(__file__).parents[2] / "config" / "README.md").read_text(encoding="utf-8")
+    (statement,) = re.findall(r'sqlite3 notifyd.db "(UPDATE .*?)"', guide, re.DOTALL)
+    with closing(sqlite3.connect(site.state)) as connection, connection:
+        connection.execute(statement)
+    async with serving() as api:
+        assert (await api.get("/configs"))["items"] == []
+        await api.make(**hook(sink.url, "new"))
+
+
+async def test_no_secret_needs_no_key(write: Any, serving: Serving, site: Site) -> None:
+    """A daemon without a config of the API makes none."""
+    write()
+    async with serving() as api:
+        await api.get("/configs")
+    assert list(site.folder.glob("*.key")) == []
