@@ -1,0 +1,170 @@
+"""What reading the history costs the daemon: 200 pages a second of a million attempts, beside its polls.
+
+One daemon in this process, with the API and one source. Polls are made by hand, each over new rows of the log: some
+succeed, some fail and become events, and all is committed. Half of the polls have 200 pages a second read beside
+them, by history_reader.py in a process of its own; the other half, in turns, have not: they are the control.
+
+A page by itself, over HTTP: the newest, and the very last, which a million attempts are before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from notifyd.daemon import Daemon
+from notifyd.observe import logs
+from notifyd.store import tokens
+from notifyd.store.database import open_database
+from notifyd.store.tokens import Permission
+from notifyd.store.trail import Actor
+from tests.bench.report import HERE, Report, main, middle, say
+from tests.sinks.log import JobLog
+from tests.system.site import Site, webhook
+from tests.web.past import Attempts
+
+HISTORY = 1_000_000
+RATE = 200
+ROUNDS = 8
+POLLS = 40
+ROWS, FAILING = 200, 10
+PAGES = 200
+
+
+async def measure(seed: int) -> Report:
+    logs.configure("error")
+    chance = random.Random(seed)
+    with tempfile.TemporaryDirectory() as folder, JobLog(Path(folder) / "jobs.db") as jobs:
+        site = Site(Path(folder))
+        _write_history(site, seed)
+        async with _running(site, jobs) as (daemon, token):
+            report = await _polls(daemon, token, jobs, chance)
+            await _pages(daemon, token, report)
+    report.claims = {
+        f"{RATE} pages a second leave a poll within 1.1 of its control": report.figures["poll: ratio"] <= 1.1,
+        "a page costs the same at the start and at the end (≤ 1.5)": report.figures["page: ratio"] <= 1.5,
+        f"and {RATE} a second were really read": report.figures["pages read per second"] >= RATE * 0.95,
+    }
+    report.notes = [
+        f"{HISTORY:,} attempts; {ROUNDS} rounds of {POLLS} polls each way, {ROWS} new rows a poll, {FAILING} of them failing",
+        "the daemon and the reader share two cores; the pages are of 50 attempts, found in seven ways",
+    ]
+    return report
+
+
+def _write_history(site: Site, seed: int) -> None:
+    say(f"writing {HISTORY:,} attempts …")
+    database = open_database(f"sqlite:///{site.state}", create=True)
+    Attempts(database, seed).write(HISTORY)
+    database.close()
+
+
+@asynccontextmanager
+async def _running(site: Site, jobs: JobLog) -> AsyncIterator[tuple[Daemon, str]]:
+    """A daemon that polls when it is told to, and whose events nobody is told of."""
+    quiet = webhook("hook", "http://127.0.0.1:9", filters={"connectors": ["nobody"]})
+    source = {**jobs.source("jobs"), "poll": "24h"}
+    site.write(sources=[source], notifications=[quiet], http={"listen": "127.0.0.1:0"})
+    daemon = Daemon(site.settings())
+    await daemon.start()
+    try:
+        await daemon.ready()
+        allowed, actor = [Permission.MANAGE_SETTINGS], Actor("bench")
+        _, token = await daemon.store(tokens.create, "bench", allowed, actor, daemon.clock())
+        yield daemon, token
+    finally:
+        await daemon.stop()
+
+
+# -- polls -------------------------------------------------------------------------------------------
+
+
+async def _polls(daemon: Daemon, token: str, jobs: JobLog, chance: random.Random) -> Report:
+    took: dict[bool, list[float]] = {False: [], True: []}
+    read: list[dict[str, float]] = []
+    await _round(daemon, jobs, chance)  # to warm up
+    for number in range(ROUNDS):
+        for busy in (False, True) if number % 2 else (True, False):
+            reader = await _reader(daemon, token) if busy else None
+            took[busy] += await _round(daemon, jobs, chance)
+            if reader:
+                read.append(json.loads((await reader.communicate(b""))[0]))
+        say(f"round {number + 1}: {middle(took[True][-POLLS:]):.2f} ms, control {middle(took[False][-POLLS:]):.2f} ms")
+    control, beside = middle(took[False]), middle(took[True])
+    return Report({
+        "poll: control, ms": control,
+        "poll: beside the pages, ms": beside,
+        "poll: ratio": round(beside / control, 3),
+        "pages read per second": round(middle([each["per_second"] for each in read]), 1),
+        "page beside polls, ms": middle([each["median_ms"] for each in read]),
+    })  # fmt: skip
+
+
+async def _round(daemon: Daemon, jobs: JobLog, chance: random.Random) -> list[float]:
+    """Milliseconds of each poll."""
+    (poller,) = daemon.pollers
+    took = []
+    for _ in range(POLLS):
+        jobs.write(_row(jobs, n, chance) for n in range(ROWS))
+        await asyncio.sleep(chance.uniform(0.02, 0.08))  # never in step with the pages
+        begun = time.perf_counter()
+        await poller.poll()
+        took.append((time.perf_counter() - begun) * 1000)
+    return took
+
+
+def _row(jobs: JobLog, number: int, chance: random.Random) -> tuple[Any, ...]:
+    status = "error" if number < FAILING else "ok"
+    return jobs.row(status, "no such order" if status == "error" else None, job=f"job {chance.randrange(200)}")
+
+
+async def _reader(daemon: Daemon, token: str) -> asyncio.subprocess.Process:
+    """history_reader.py, once it reads."""
+    reader = await asyncio.create_subprocess_exec(
+        *(sys.executable, str(HERE / "history_reader.py"), str(daemon.server.port), token, str(RATE)),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    await asyncio.sleep(0.5)
+    return reader
+
+
+# -- pages -------------------------------------------------------------------------------------------
+
+
+async def _pages(daemon: Daemon, token: str, report: Report) -> None:
+    newest, last = [], []
+    headers = {"authorization": f"Bearer {token}"}
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{daemon.server.port}", headers=headers) as client:
+        for _ in range(PAGES):
+            newest.append(await _page(client, 50))
+            last.append(await _page(client, 50, before=51))
+    report.figures |= {
+        "page: the newest, ms": middle(newest),
+        "page: the last, ms": middle(last),
+        "page: ratio": round(middle(last) / middle(newest), 3),
+    }
+
+
+async def _page(client: httpx.AsyncClient, expected: int, **query: int) -> float:
+    begun = time.perf_counter()
+    answer = await client.get("/api/notifications/history", params=query)
+    took = (time.perf_counter() - begun) * 1000
+    assert len(answer.json()["items"]) == expected
+    return took
+
+
+if __name__ == "__main__":
+    asyncio.run(main("history", measure))
