@@ -58,7 +58,7 @@ async def measure(seed: int) -> Report:
         f"and {RATE} a second were really read": report.figures["pages read per second"] >= RATE * 0.95,
     }
     report.notes = [
-        f"{HISTORY:,} attempts; {ROUNDS} rounds of {POLLS} polls each way, {ROWS} new rows a poll, {FAILING} of them failing",
+        f"{HISTORY:,} attempts; {ROUNDS} rounds of {POLLS} polls each way, {ROWS} new rows, {FAILING} of them failing",
         "the daemon and the reader share two cores; the pages are of 50 attempts, found in seven ways",
     ]
     return report
