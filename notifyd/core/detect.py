@@ -50,6 +50,8 @@ RunKey = tuple[str, str]  # schedule, run id
 MOST_UNMAPPED = 1000
 """With so many rows watched, one more of an unmapped status is only counted."""
 
+_AGAIN = "\x1f"  # between a run's id and its occurrence; no run id that people see holds it
+
 _OPEN = (Status.RUNNING, Status.RETRYING)
 
 
@@ -314,7 +316,7 @@ class _Fold:
         self._outcome(streak, self._outcome_of(run), final=False, first_failure=first)
 
     def _found_failure(self, run: Run, streak: Streak, record: Record, what: Failure) -> None:
-        success = _newest_success(o for o in streak.outcomes if o.run_id != run.run_id)
+        success = _newest_success(o for o in streak.outcomes if o.run_id != _execution(run))
         counts = success is None or run.end > success
         at = position_of(record).at
         event = describe.failure(record, what, at, run, self.origin, self.rules)
@@ -351,7 +353,7 @@ class _Fold:
         self.open.get(run.schedule, {}).pop(run.run_id, None)
 
     def _outcome_of(self, run: Run) -> RunOutcome:
-        return RunOutcome(run.end, run.run_id, failed=run.state is RunState.FAILED)
+        return RunOutcome(run.end, _execution(run), failed=run.state is RunState.FAILED)
 
     def _stuck(self, run: Run) -> None:
         """The run has been running for too long: told once, and closed when it ends, however it ends."""
@@ -393,7 +395,9 @@ class _Fold:
         streak.failed_runs = len(failures)
         streak.since = failures[0].position.at
         streak.reminders = 0
-        event = describe.announcement(streak, outcome.run_id, failures[-1].position.at, self.origin, self.rules)
+        event = describe.announcement(
+            streak, outcome.run_id.partition(_AGAIN)[0], failures[-1].position.at, self.origin, self.rules
+        )
         streak.announced, streak.announced_at = event.id, event.timestamp
         self._told(streak)
         self.detected.findings.append(Finding(event, streak.schedule, None, event.id))
@@ -407,7 +411,7 @@ class _Fold:
             self._recover(streak, outcome)
 
     def _recover(self, streak: Streak, outcome: RunOutcome) -> None:
-        event = describe.recovery(streak, outcome.run_id, outcome.position.at, self.origin)
+        event = describe.recovery(streak, outcome.run_id.partition(_AGAIN)[0], outcome.position.at, self.origin)
         self.detected.findings.append(Finding(event, streak.schedule, None, streak.announced))
         success = _newest_success(streak.outcomes)
         streak.outcomes = tuple(o for o in streak.outcomes if success is not None and o.position >= success)
@@ -515,6 +519,11 @@ class _Fold:
             self._unwatch(record.key, before)
         self.detected.counts["set_aside"] += 1
         self.detected.set_aside.append((record.key, why))
+
+
+def _execution(run: Run) -> str:
+    """What an outcome is called: a row that is run again, and fails again, counts once more."""
+    return f"{run.run_id}{_AGAIN}{run.occurrence}" if run.occurrence else run.run_id
 
 
 def _book(status: Status) -> str:

@@ -197,6 +197,13 @@ def test_a_run_that_ends_well_is_forgotten(end: str) -> None:
     assert told.counts == {"read": 1, "open": 0, end: 1}
 
 
+def test_a_row_that_is_run_again_and_again_counts_each_time() -> None:
+    again = [one for n in range(3) for one in (row("1", "running", 2 * n), failed("1", 2 * n + 1))]
+    told = fold(*again, rules=THREE, origin=RUNS)
+    assert told.types == ["sync_error"] * 3 + ["consecutive_failures"]
+    assert {event.run_id for event in told.of(EventType.CONSECUTIVE_FAILURES)} == {"1"}
+
+
 def test_a_row_that_runs_again_and_fails_again_is_a_new_occurrence() -> None:
     told = fold(failed("1", 0), row("1", "running", 1), failed("1", 2), origin=RUNS)
     assert told.types == ["sync_error", "sync_error"]
