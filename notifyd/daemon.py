@@ -13,6 +13,7 @@ import time
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from datetime import UTC, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from notifyd.observe import logs
 from notifyd.observe.health import Health
 from notifyd.observe.sd_notify import notify
 from notifyd.poller import Poller
+from notifyd.right_of_way import RightOfWay
 from notifyd.roster import Roster
 from notifyd.saved import SavedConfigs
 from notifyd.schedule import Schedule
@@ -58,6 +60,7 @@ class Daemon:
         self.settings, self.clock = settings, clock
         self.health = Health()
         self.schedule = Schedule()
+        self.right_of_way = RightOfWay()
         self.store: StoreThread
         self.roster = Roster(settings)
         self.sender: Sender
@@ -126,9 +129,15 @@ class Daemon:
             if source.enabled:
                 poller = self._poller(source)
                 self.pollers.append(poller)
-                self.schedule.add(poller.poll, source.poll, source.timezone, name=f"poll {source.name}")
+                job = partial(self.poll, poller)
+                self.schedule.add(job, source.poll, source.timezone, name=f"poll {source.name}")
         self.schedule.start()
         running.push_async_callback(self._stop_polling)
+
+    async def poll(self, poller: Poller) -> None:
+        """One poll of a source, before all that is asked over HTTP."""
+        with self.right_of_way.taken():
+            await poller.poll()
 
     async def _stop_polling(self) -> None:
         for poller in self.pollers:
@@ -169,6 +178,7 @@ class Daemon:
             write=self.store,
             saved=self.saved,
             wake=self.sender.wake,
+            give_way=self.right_of_way.give,
         )
 
     async def _take_up_expired(self) -> None:

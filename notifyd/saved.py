@@ -118,6 +118,7 @@ class SavedConfigs:
             attempted = self.sending.attempted(delivery)
             self.sending.wake()
             await asyncio.wait([attempted], timeout=patience)
+            attempted.cancel()
             await self.store(trials.end, delivery, self.clock())
         return delivery
 
@@ -126,8 +127,9 @@ class SavedConfigs:
     async def create(self, raw: Any, actor: Actor) -> StoredConfig:
         """Make a config of a body. BodyError where it is none; NameTaken where its name is another's."""
         derive_name = not isinstance(raw, dict) or raw.get("name") is None
-        written, _ = await asyncio.to_thread(self._written, raw, "", None)
-        stored = await self.store(edits.create, written, actor, self.clock(), derive_name=derive_name)
+        written, made = await asyncio.to_thread(self._written, raw, "", None)
+        changes = [Change(*difference) for difference in Body({}, {}).differences(made)]
+        stored = await self.store(edits.create, written, changes, actor, self.clock(), derive_name=derive_name)
         await self.apply(stored.id)
         return stored
 
@@ -220,10 +222,10 @@ class SavedConfigs:
     async def _lane(self, notification: NotificationSettings) -> AsyncIterator[None]:
         """The config's own lane; for one that is off, or was never saved, a lane for as long as the test takes."""
         identity = identity_of(notification)
+        if self.roster.tells(identity):
+            yield
+            return
         async with self._testing.setdefault(identity, asyncio.Lock()):
-            if identity in self.roster.lanes:
-                yield
-                return
             await self.roster.put_lane(notification)
             try:
                 yield

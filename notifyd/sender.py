@@ -10,6 +10,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 import structlog
 
@@ -91,7 +92,14 @@ class Sender:
         """Done once an attempt at the delivery has ended and is recorded, or the sender has stopped."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._awaited.setdefault(delivery_id, []).append(future)
+        future.add_done_callback(partial(self._await_no_more, delivery_id))
         return future
+
+    def _await_no_more(self, delivery_id: str, future: asyncio.Future[None]) -> None:
+        """Whoever waited has it, or gave up."""
+        waiting = [each for each in self._awaited.pop(delivery_id, ()) if each is not future]
+        if waiting:
+            self._awaited[delivery_id] = waiting
 
     async def drained(self, config_id: str) -> None:
         """Wait until every attempt of a config that has begun by now is recorded. A turn counts as its attempts."""

@@ -30,7 +30,7 @@ _LIBRARIES = {
     "httpcore": logging.WARNING,
     "httpx": logging.WARNING,
     "peewee": logging.WARNING,
-    "uvicorn": logging.WARNING,
+    "uvicorn": logging.ERROR,  # it warns of each request that is no HTTP, as many as anybody cares to send
 }
 
 # syslog(3) severities, as sd-daemon(3) wants them at the head of a line

@@ -29,6 +29,7 @@ _LAST = 2**63 - 1
 _STRIDE = 1_000
 _RANGES_AT_ONCE = 100
 _ANCHORED = 8
+_OVERLAP = timedelta(days=3)  # of a log that is found again by time alone: its writer's clock may have been set back
 
 MEND: Final = (
     'map a whole number that grows, map a time and set cursor = "timestamp", or let the query or view select the '
@@ -311,7 +312,7 @@ class Anchored(Keyset):
         if in_place:
             # What stood behind was deleted or replaced; what stands there now was not read.
             return self._behind(place, replace(place, at=in_place[-1][0], anchor=in_place))
-        return self._found_again(log, place, now)
+        return self._found_again(log, place, min(there, default=None), now)
 
     def _ends_before(self, log: SyncLog, place: Place) -> bool:
         last = self._last(log)
@@ -323,14 +324,22 @@ class Anchored(Keyset):
         note = f"the last rows that were read are gone or others: {self._column} {place.at}; {_reading_from(held)}"
         return replace(held, epoch=place.epoch + 1), note
 
-    def _found_again(self, log: SyncLog, place: Place, now: datetime) -> tuple[Place, str]:
-        """Its rows have other numbers now, as after VACUUM: found again by key; or it is another log."""
+    def _found_again(self, log: SyncLog, place: Place, other: int | None, now: datetime) -> tuple[Place, str]:
+        """Its rows have other numbers now, as after VACUUM: found again by key; or it is another log.
+
+        `other` is the first number of the anchor that another row has now. That row was not read, whatever its date:
+        it may come from a clock that was set back.
+        """
         places = self._places(log, place) if self._by_key else []
         if places:
             at = places[-1] if places == sorted(places) else min(places)
             moved = replace(place, at=at, anchor=self._anchored(log, at))
             return moved, f"the rows have other numbers now: {self._column} {place.at} is {at}; {_reading_from(moved)}"
-        anew = replace(self.since(log, place.newest, now), epoch=place.epoch + (not self._by_key), newest=place.newest)
+        moment = place.newest - _OVERLAP if place.newest and self._by_key else place.newest
+        anew = self.since(log, moment, now)
+        if anew.at is not None and other is not None:
+            anew = replace(anew, at=min(anew.at, other - 1))
+        anew = replace(anew, epoch=place.epoch + (not self._by_key), newest=place.newest)
         return anew, f"the log is another one than was read, or all of it was replaced; {_reading_from(anew)}"
 
     def _places(self, log: SyncLog, place: Place) -> list[int]:

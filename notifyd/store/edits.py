@@ -41,7 +41,9 @@ class Written:
     sealed: str
 
 
-def create(db: Database, written: Written, actor: Actor, now: datetime, *, derive_name: bool) -> StoredConfig:
+def create(
+    db: Database, written: Written, changes: Sequence[Change], actor: Actor, now: datetime, *, derive_name: bool
+) -> StoredConfig:
     """Store a new config; with `derive_name`, where another is called so, with the first free number behind it."""
     identity, moment = f"cfg_{secrets.token_hex(12)}", rfc3339(now)
     with db.transaction():
@@ -52,7 +54,7 @@ def create(db: Database, written: Written, actor: Actor, now: datetime, *, deriv
             " others, sealed, provisioned, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?)",
             [identity, name, *_values(written)[1:], moment, moment],
         )
-        trail.note(db, actor, Deed("config.created", identity, name), now)
+        trail.note(db, actor, Deed("config.created", identity, name, changes), now)
         return _stored(db, identity)
 
 

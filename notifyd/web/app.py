@@ -1,6 +1,6 @@
 """The web application, as a table of contents.
 
-Limits          how much, how long                  limits.py
+Limits          how much, how long, who first       limits.py
 Authentication  who asks                            auth.py
 the routes      below, each family in its module
 problems        whatever goes wrong                 problems.py
@@ -42,7 +42,7 @@ def create_app(reach: Reach) -> FastAPI:
     app.include_router(docs.router)
     app.include_router(_api())
     app.add_middleware(Authentication, reach=reach)
-    app.add_middleware(Limits)
+    app.add_middleware(Limits, give_way=reach.give_way)
     tell_problems(app)
     app.openapi = cache(lambda: document(app, reach.settings))  # type: ignore[method-assign]
     return app

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -18,7 +18,10 @@ from notifyd.store.thread import StoreThread
 
 @dataclass(frozen=True)
 class Reach:
-    """`read` runs what reads the state DB, `write` what writes it; `wake` tells the sender that something is due."""
+    """`read` runs what reads the state DB, `write` what writes it; `wake` tells the sender that something is due.
+
+    `give_way` returns when no poll is at work, or soon.
+    """
 
     settings: Settings
     health: Health
@@ -28,6 +31,7 @@ class Reach:
     write: StoreThread
     saved: SavedConfigs
     wake: Callable[[], None]
+    give_way: Callable[[], Awaitable[None]]
 
 
 def _reach(request: Request) -> Reach:

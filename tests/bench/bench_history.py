@@ -15,8 +15,8 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +37,12 @@ from tests.web.past import Attempts
 
 HISTORY = 1_000_000
 RATE = 200
-ROUNDS = 8
-POLLS = 40
+ROUNDS = 40
+POLLS = 10
 ROWS, FAILING = 200, 10
 PAGES = 200
+
+Reading = Callable[[list[dict[str, float]]], AbstractAsyncContextManager[None]]
 
 
 async def measure(seed: int) -> Report:
@@ -58,7 +60,7 @@ async def measure(seed: int) -> Report:
         f"and {RATE} a second were really read": report.figures["pages read per second"] >= RATE * 0.95,
     }
     report.notes = [
-        f"{HISTORY:,} attempts; {ROUNDS} rounds of {POLLS} polls each way, {ROWS} new rows, {FAILING} of them failing",
+        f"{HISTORY:,} attempts; {ROUNDS} rounds of {POLLS} polls each way, each of {ROWS} new rows, {FAILING} failing",
         "the daemon and the reader share two cores; the pages are of 50 attempts, found in seven ways",
     ]
     return report
@@ -92,21 +94,23 @@ async def _running(site: Site, jobs: JobLog) -> AsyncIterator[tuple[Daemon, str]
 
 
 async def _polls(daemon: Daemon, token: str, jobs: JobLog, chance: random.Random) -> Report:
-    took: dict[bool, list[float]] = {False: [], True: []}
+    control: list[float] = []
+    beside: list[float] = []
     read: list[dict[str, float]] = []
-    await _round(daemon, jobs, chance)  # to warm up
-    for number in range(ROUNDS):
-        for busy in (False, True) if number % 2 else (True, False):
-            reader = await _reader(daemon, token) if busy else None
-            took[busy] += await _round(daemon, jobs, chance)
-            if reader:
-                read.append(json.loads((await reader.communicate(b""))[0]))
-        say(f"round {number + 1}: {middle(took[True][-POLLS:]):.2f} ms, control {middle(took[False][-POLLS:]):.2f} ms")
-    control, beside = middle(took[False]), middle(took[True])
+    async with _reader(daemon, token) as reading:
+        for number in range(ROUNDS):
+            for busy in (False, True) if number % 2 else (True, False):
+                if busy:
+                    async with reading(read):
+                        beside += await _round(daemon, jobs, chance)
+                else:
+                    control += await _round(daemon, jobs, chance)
+            if number % 10 == 9:
+                say(f"round {number + 1}: {middle(beside):.2f} ms, control {middle(control):.2f} ms")
     return Report({
-        "poll: control, ms": control,
-        "poll: beside the pages, ms": beside,
-        "poll: ratio": round(beside / control, 3),
+        "poll: control, ms": middle(control),
+        "poll: beside the pages, ms": middle(beside),
+        "poll: ratio": round(middle(beside) / middle(control), 3),
         "pages read per second": round(middle([each["per_second"] for each in read]), 1),
         "page beside polls, ms": middle([each["median_ms"] for each in read]),
     })  # fmt: skip
@@ -118,9 +122,9 @@ async def _round(daemon: Daemon, jobs: JobLog, chance: random.Random) -> list[fl
     took = []
     for _ in range(POLLS):
         jobs.write(_row(jobs, n, chance) for n in range(ROWS))
-        await asyncio.sleep(chance.uniform(0.02, 0.08))  # never in step with the pages
+        await asyncio.sleep(chance.uniform(0.005, 0.015))  # never in step with the pages
         begun = time.perf_counter()
-        await poller.poll()
+        await daemon.poll(poller)
         took.append((time.perf_counter() - begun) * 1000)
     return took
 
@@ -130,15 +134,28 @@ def _row(jobs: JobLog, number: int, chance: random.Random) -> tuple[Any, ...]:
     return jobs.row(status, "no such order" if status == "error" else None, job=f"job {chance.randrange(200)}")
 
 
-async def _reader(daemon: Daemon, token: str) -> asyncio.subprocess.Process:
-    """history_reader.py, once it reads."""
+@asynccontextmanager
+async def _reader(daemon: Daemon, token: str) -> AsyncIterator[Reading]:
+    """history_reader.py; it reads while `async with reading(results):` lasts."""
     reader = await asyncio.create_subprocess_exec(
         *(sys.executable, str(HERE / "history_reader.py"), str(daemon.server.port), token, str(RATE)),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )
-    await asyncio.sleep(0.5)
-    return reader
+    assert reader.stdin is not None
+    assert reader.stdout is not None
+    line, results = reader.stdin, reader.stdout
+
+    @asynccontextmanager
+    async def reading(read: list[dict[str, float]]) -> AsyncIterator[None]:
+        line.write(b"\n")
+        yield
+        line.write(b"\n")
+        read.append(json.loads(await results.readline()))
+
+    yield reading
+    line.close()
+    await reader.wait()
 
 
 # -- pages -------------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
-"""`history_reader.py PORT TOKEN RATE`: reads pages of the history, so many a second, until its standard input ends.
+"""`history_reader.py PORT TOKEN RATE`: reads pages of the history, so many a second, from one line of its standard
+input to the next, and then again.
 
-Open loop: a page is asked for when it is time, whether the one before has come or not. It prints how many came, and
-how long the middle one took, in milliseconds.
+Open loop: a page is asked for when it is time, whether the one before has come or not. After each time it prints how
+many came, how many that were a second, and how long the middle one took, in milliseconds.
 """
 
 from __future__ import annotations
@@ -49,6 +50,16 @@ async def main(port: int, token: str, rate: float) -> None:
         reader = Reader()
         await reader.open(port, token)
         idle.put_nowait(reader)
+    while await _line():
+        print(json.dumps(await read(idle, rate)), flush=True)
+
+
+def _line() -> asyncio.Future[str]:
+    return asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
+
+
+async def read(idle: asyncio.Queue[Reader], rate: float) -> dict[str, float]:
+    """Read until the next line."""
     took: list[float] = []
     tasks: set[asyncio.Task[None]] = set()
 
@@ -58,7 +69,7 @@ async def main(port: int, token: str, rate: float) -> None:
         idle.put_nowait(reader)
         took.append(time.perf_counter() - due)
 
-    ended = asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    ended = _line()
     due = begun = time.perf_counter()
     while not ended.done():
         due += 1 / rate
@@ -69,7 +80,7 @@ async def main(port: int, token: str, rate: float) -> None:
     if tasks:
         await asyncio.wait(tasks)
     seconds = time.perf_counter() - begun
-    print(json.dumps({"pages": len(took), "per_second": len(took) / seconds, "median_ms": median(took) * 1000}))
+    return {"pages": len(took), "per_second": len(took) / seconds, "median_ms": median(took) * 1000}
 
 
 if __name__ == "__main__":

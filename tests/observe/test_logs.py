@@ -113,7 +113,7 @@ def test_libraries_that_tell_secrets_or_every_request_stay_quiet_at_debug(name: 
     stream = io.StringIO()
     logs.configure("debug", stream)
     logging.getLogger(name).info("POST https://hooks.example/T0/SECRET")
-    logging.getLogger(name).warning("this matters")
+    logging.getLogger(name).error("this matters")
     assert [entry["event"] for entry in entries(stream)] == ["this matters"]
 
 

@@ -84,13 +84,21 @@ def test_a_restored_dump_is_found_by_its_keys(log: Log, source: Source, tmp_path
 
 
 def test_another_log_is_read_from_where_its_times_are_new(log: Log, source: Source) -> None:
-    log.add("jobs", _rows("a", "b"))
+    log.add("jobs", _rows(*(f"a{n:02}" for n in range(20))))
     _, cursor = read_all(source)
     log.run("DELETE FROM jobs")
-    log.add("jobs", [*_rows("c", at="2026-11-24 19:00:00"), *_rows("d", "e", at="2026-11-24 20:30:00")])
+    log.add("jobs", [*_rows("c", at="2026-11-20 19:00:00"), *_rows("d", "e", at="2026-11-24 20:30:00")])
     batch = source.read(cursor, NOW)
     assert (keys(batch.records), batch.epoch) == (["d", "e"], 0), "keys tell the rows apart, in the same epoch"
     assert batch.notes == ("the log is another one than was read, or all of it was replaced; it is read on behind 1",)
+
+
+def test_a_row_in_the_place_of_one_that_was_read_is_new_whatever_its_date(log: Log, source: Source) -> None:
+    log.add("jobs", _rows("a", "b"))
+    _, cursor = read_all(source)
+    log.run("DELETE FROM jobs")
+    log.add("jobs", [*_rows("c", at="2026-11-20 19:00:00"), *_rows("d", "e", at="2026-11-24 20:30:00")])
+    assert keys(source.read(cursor, NOW).records) == ["c", "d", "e"]
 
 
 def test_a_purge_of_all_that_was_read_loses_nothing(log: Log, source: Source) -> None:

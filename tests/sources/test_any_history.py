@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import closing
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +43,13 @@ class History(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.now = NOW
+        self.now = self.latest = NOW
         self.open: list[tuple[Any, list[str]]] = []
         self.committed: set[str] = set()
         self.deleted: set[str] = set()
         self.ends: list[str] = []
         self.watched: dict[str, str] = {}
+        self.looked_up: set[str] = set()
         self.number = 0
 
     @initialize()
@@ -74,7 +75,7 @@ class History(RuleBasedStateMachine):
             self.number += 1
             name = f"n{self.number:05}"
             sql = "INSERT INTO jobs (name, writer, state, changed) VALUES (%s, 'w', %s, %s)"
-            cursor.execute(self.server.sql(sql), (name, state, self.now.strftime("%Y-%m-%d %H:%M:%S.%f")))
+            cursor.execute(self.server.sql(sql), (name, state, self._writers_clock().strftime("%Y-%m-%d %H:%M:%S.%f")))
             names.append(name)
 
     @precondition(lambda self: len(self.open) < self.together - 1)
@@ -135,7 +136,8 @@ class History(RuleBasedStateMachine):
 
     @rule(jump=st.sampled_from(JUMPS))
     def pass_time(self, jump: timedelta) -> None:
-        self.now += jump
+        self.latest = max(self.latest, self.now)
+        self.now = max(self.now + jump, self.latest - timedelta(days=2))
 
     @rule()
     def restart(self) -> None:
@@ -145,8 +147,14 @@ class History(RuleBasedStateMachine):
     def poll(self, limit: int) -> None:
         seen = self.source.look_up(list(self.watched), self.now) if self.watched else {}
         batch = self.source.read(self.cursor, self.now, limit)
+        others = {r.run_id or "" for key, r in seen.items() if r.run_id != self.watched[key] and r.status not in OPEN}
         self.watched = {key: name for key, name in self.watched.items() if key in seen and seen[key].run_id == name}
-        for record in (*seen.values(), *batch.records):
+        for record in seen.values():
+            self._take(record)
+        self.looked_up |= others
+        if batch.notes:
+            self.looked_up |= set(self.ends)  # where the log was found again by time, there is an overlap
+        for record in batch.records:
             self._take(record)
         self.cursor = batch.cursor
 
@@ -173,6 +181,10 @@ class History(RuleBasedStateMachine):
     def _may_write(self) -> bool:
         return self.server.kind != "sqlite" or not self.open
 
+    def _writers_clock(self) -> datetime:
+        """Where numbers come again, times alone tell an emptied log from a restored one: there, they do not go back."""
+        return self.now if self.key == "name" else max(self.latest, self.now)
+
     def _one_of(self, which: int) -> str:
         names = sorted(self.committed - self.deleted)
         return names[which % len(names)]
@@ -182,11 +194,14 @@ class History(RuleBasedStateMachine):
             connection.cursor().execute(self.server.sql(sql), values)
 
     def _take(self, record: Record) -> None:
-        """Rows are told apart by their names, which never come again as keys may."""
+        """Rows are told apart by their names, which never come again as keys may.
+
+        A row may take the key of a watched one, and be both looked up and read: once is the fold's part.
+        """
         name = record.run_id or ""
         if record.status in OPEN:
             self.watched[record.key] = name
-        else:
+        elif name not in self.looked_up:
             self.watched.pop(record.key, None)
             self.ends.append(name)
 

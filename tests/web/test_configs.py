@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from notifyd.settings.masks import MASK
+from notifyd.store import edits
 from notifyd.store.database import StoreError
+from notifyd.store.trail import Actor
 from tests.sinks.http import HANG, HttpSink
 from tests.sinks.log import JobLog
 from tests.system.site import Site, until, webhook
@@ -423,8 +425,8 @@ async def test_what_is_in_flight_is_not_disturbed(api: Api, sink: HttpSink, jobs
 async def test_what_fails_in_flight_after_its_config_went_is_not_tried_for_ever(
     api: Api, sink: HttpSink, jobs: JobLog, site: Site
 ) -> None:
-    made = await api.make(**hook(sink.url, "slow", timeout="500ms"))
-    sink.answer = HANG
+    made = await api.make(**hook(sink.url + "/slow", "slow", timeout="500ms"))
+    sink.answer = lambda request: HANG if request.path == "/slow" else 200
     jobs.add("error", "no")
     await sink.wait_for(2)
     await api.delete(f"/configs/{made['id']}")
@@ -450,6 +452,53 @@ async def test_changes_under_load_lose_nothing(api: Api, sink: HttpSink, jobs: J
     told = [request.headers["webhook-id"] for request in sink.requests if request.path == "/busy"]
     assert len(told) == len(set(told)) == 40
     assert site.imbalances() == []
+
+
+SLOW_FILTER = """
+import pathlib, time
+from notifyd.api import Filter, Pass, hookimpl
+class Slow(Filter[str]):
+    name, Options = "slow", str
+    def decide(self, event, ctx):
+        folder = pathlib.Path(self.options)
+        (folder / "asked").touch()
+        while not (folder / "go").exists(): time.sleep(0.01)
+        return Pass()
+@hookimpl
+def notifyd_filters(): return [Slow]
+"""
+
+
+async def test_a_config_that_goes_while_its_filters_are_asked_is_told_no_more(
+    write: Any, serving: Serving, sink: HttpSink, jobs: JobLog, site: Site
+) -> None:
+    (site.folder / "plugins").mkdir()
+    (site.folder / "plugins" / "slow.py").write_text(SLOW_FILTER)
+    write(webhook("ops", sink.url), daemon={"plugins_dir": str(site.folder / "plugins")})
+    async with serving() as api:
+        made = await api.make(**hook(sink.url, "slow", filters={"slow": str(site.folder)}))
+        jobs.add("error", "no")
+        await until((site.folder / "asked").exists)
+        await api.delete(f"/configs/{made['id']}")
+        (site.folder / "go").touch()
+        await sink.wait_for(1)
+        assert site.decided("slow") == []
+        assert site.decided("ops") == [("sync_error", "planned")]
+        assert site.imbalances() == []
+
+
+async def test_what_was_planned_just_before_a_config_went_is_cancelled_with_it(
+    api: Api, sink: HttpSink, jobs: JobLog, site: Site
+) -> None:
+    """Between the row's deletion and the roster's, a poll may still plan for it."""
+    made = await api.make(**hook(sink.url, "late"))
+    sink.answer = 503
+    daemon = api.daemon
+    await daemon.store(edits.delete, made["id"], 1, Actor("a test"), daemon.clock())
+    jobs.add("error", "no")
+    await until(lambda: site.states("late") == ["retrying"])
+    await daemon.saved.apply(made["id"])
+    assert site.states("late") == ["cancelled"]
 
 
 # -- what does not work any more ---------------------------------------------------------------------

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from notifyd.store.database import open_database
-from tests.sinks.http import HANG, HttpSink
+from tests.sinks.http import HttpSink
 from tests.sinks.log import JobLog
 from tests.system.site import Site, until, webhook
 from tests.web.conftest import Api, Serving, hook
@@ -127,9 +128,16 @@ async def test_one_attempt_with_all_that_led_to_it(api: Api, sink: HttpSink, job
 
 
 async def test_an_attempt_under_way_is_there(api: Api, sink: HttpSink, jobs: JobLog) -> None:
-    sink.answer = HANG
+    ends = asyncio.Event()
+
+    async def answer(_: Any) -> int:
+        await ends.wait()
+        return 200
+
+    sink.answer = answer
     jobs.add("error", "no")
     await sink.wait_for(1)
     (attempt,) = (await api.get("/history"))["items"]
     assert (attempt["success"], attempt["finished_at"], attempt["error"]) == (None, None, None)
     assert (await api.get("/history", success="true"))["items"] == []
+    ends.set()

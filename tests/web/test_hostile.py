@@ -101,7 +101,11 @@ async def test_a_body_that_never_ends_is_given_up() -> None:
         sent.append(message)
 
     request = {"type": "http", "raw_path": b"/", "query_string": b"", "headers": []}
-    await Limits(app, slowest=0.1)(request, receive, send)
+
+    async def give_way() -> None:
+        return None
+
+    await Limits(app, give_way, slowest=0.1)(request, receive, send)
     assert sent[0]["status"] == 408
 
 
@@ -218,7 +222,7 @@ async def test_nothing_of_it_became_a_fault_of_the_daemon(api: Api, said: Said, 
     b"\x16\x03\x01\x02\x00\x01",
     b"no http at all\r\n\r\n",
 ], ids=range(7))  # fmt: skip
-async def test_what_is_no_http_is_refused(api: Api, raw: bytes) -> None:
+async def test_what_is_no_http_is_refused(api: Api, said: Said, raw: bytes) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", api.daemon.server.port)
     writer.write(raw)
     async with asyncio.timeout(5):
@@ -226,3 +230,4 @@ async def test_what_is_no_http_is_refused(api: Api, raw: bytes) -> None:
     writer.close()
     assert line.startswith(b"HTTP/1.1 4") or line == b"", line
     await api.get("/configs")
+    assert said("", logger="uvicorn.error") == []  # or anybody could fill the disk with it

@@ -174,6 +174,8 @@ async def test_the_trail_tells_who_changed_what(api: Api, sink: HttpSink, jobs: 
         "enabled": (True, False),
         "filters.min_severity": (None, "error"),
     }
+    created = {each["field"]: each["new"] for each in entries[4]["changes"]}
+    assert (created["config.url"], created["enabled"], created["timeout"]) == ("********", True, "30s")
     assert "SECRET" not in str(entries)
     first = await api.get("/audit", limit=2)
     rest = await api.get("/audit", before=first["next"])

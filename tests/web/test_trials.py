@@ -98,6 +98,7 @@ async def test_a_hanging_endpoint_ends_with_its_own_timeout(api: Api, sink: Http
     sink.answer = HANG
     problem = await api.post("/test", hook(sink.url, timeout="300ms"), 502)
     assert "timed out after 0.3 s" in problem["detail"]
+    assert api.daemon.sender._awaited == {}
 
 
 async def test_ssrf_through_a_test_is_refused(write: Any, serving: Serving, sink: HttpSink) -> None:
