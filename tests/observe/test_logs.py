@@ -108,7 +108,7 @@ def test_configured_again_it_replaces_itself_and_leaves_others_handlers() -> Non
     assert others in logging.getLogger().handlers
 
 
-@pytest.mark.parametrize("name", ["httpx", "httpcore.http11", "peewee", "uvicorn.access", "uvicorn.error"])
+@pytest.mark.parametrize("name", ["httpx", "httpcore.http11", "peewee", "uvicorn.error"])
 def test_libraries_that_tell_secrets_or_every_request_stay_quiet_at_debug(name: str) -> None:
     stream = io.StringIO()
     logs.configure("debug", stream)
