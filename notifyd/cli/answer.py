@@ -7,12 +7,13 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from notifyd.cli.explain import Known, explain
+from notifyd.cli.options import with_urls
 from notifyd.cli.output import local
 from notifyd.clock import utc_now
 from notifyd.core.detect import run_of, schedule_of
 from notifyd.core.rules import Origin, Rules
 from notifyd.model import Record, Status
-from notifyd.settings import Settings, SettingsError, SourceSettings, load
+from notifyd.settings import Settings, SourceSettings
 from notifyd.sources import Source, SourceError, open_source
 from notifyd.store import reads
 from notifyd.store.database import Database
@@ -67,7 +68,7 @@ def _places(
     settings: Settings, found: Trace | None, key: str, source: SourceSettings | None
 ) -> Iterator[tuple[SourceSettings, str]]:
     """Which source to ask for which key."""
-    sources = {each.id: each for each in _resolved(settings)}
+    sources = {each.id: each for each in with_urls(settings)}
     everywhere = [(identity, key) for identity in sources if source is None or source.id == identity]
     for identity, wanted in dict.fromkeys(_row_keys(found, key)) if found else everywhere:
         if identity in sources:
@@ -80,16 +81,6 @@ def _row_keys(found: Trace, key: str) -> Iterator[tuple[str, str]]:
         wanted = {"row": key, "run": key, "event": event.record_key}.get(found.what)
         if event.source_id and wanted:
             yield event.source_id, wanted
-
-
-def _resolved(settings: Settings) -> Sequence[SourceSettings]:
-    """The sources; where the url of one is a secret, with that secret if it can be had here."""
-    if all(source.url.resolved for source in settings.sources):
-        return settings.sources
-    try:
-        return load(settings.path, outside_unit=True).sources
-    except SettingsError:
-        return settings.sources
 
 
 def _rows(db: Database, source: Source, key: str, rules: Rules) -> list[FoundRow]:

@@ -187,7 +187,7 @@ def retry(
 @app.command()
 def sources(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
     """List the sources, and where reading each has come to."""
-    from notifyd.cli.listings import sources
+    from notifyd.cli.sources import sources
 
     sources(config, as_json=as_json)
 

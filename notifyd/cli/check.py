@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from notifyd.cli import records
-from notifyd.cli.output import Cell, count, print_json, print_table, say
+from notifyd.cli.output import Cell, count, heading, print_json, print_table, say
 from notifyd.clock import utc_now
 from notifyd.errors import NotifydError
 from notifyd.model import Event, Record, Status
 from notifyd.settings import Settings, SettingsError, SourceSettings, load, sqlite_path
-from notifyd.sources import SetAside, SourceError, open_source
+from notifyd.sources import About, SetAside, SourceError, open_source
 from notifyd.store import audit, reads
 from notifyd.store.database import StoreError
 
@@ -29,6 +29,7 @@ class Look:
     source: SourceSettings
     rows: list[tuple[dict[str, Any], Record | SetAside]] = field(default_factory=list)
     statuses: Mapping[str | None, tuple[int, Status]] = field(default_factory=dict)
+    about: About | None = None
     error: str | None = None
 
 
@@ -55,9 +56,10 @@ def _load(path: Path, *, as_json: bool) -> Settings:
 
 
 def _look(source: SourceSettings) -> Look:
+    now = utc_now()
     with closing(open_source(source)) as opened:
         try:
-            return Look(source, opened.newest(ROWS_SHOWN, utc_now()), opened.raw_statuses())
+            return Look(source, opened.newest(ROWS_SHOWN, now), opened.raw_statuses(), opened.about(None, utc_now()))
         except SourceError as error:
             return Look(source, error=str(error))
 
@@ -78,6 +80,8 @@ def _setup(settings: Settings) -> Iterator[str]:
 
 def _rows(looks: list[Look]) -> Iterator[str]:
     for look in looks:
+        for warning in look.about.warnings if look.about else ():
+            yield f"source {look.source.name}: {warning}"
         for raw, (rows, status) in look.statuses.items():
             if status is Status.UNMAPPED:
                 value = "NULL" if raw is None else f'"{raw}"'
@@ -126,6 +130,8 @@ def _show(settings: Settings, looks: list[Look], warnings: list[str]) -> None:
 
 
 def _show_source(look: Look) -> None:
+    if look.about:
+        heading(f"Source {look.source.name}: read {look.about.text}")
     print_table(
         ("row", "status", "schedule", "run", "when", "message"),
         [_row_cells(look.source, raw, row) for raw, row in look.rows],
@@ -166,8 +172,17 @@ def _source_json(look: Look) -> dict[str, Any]:
     return {
         "name": look.source.name,
         "error": look.error,
+        "about": look.about and _about_json(look.about),
         "rows": [row._asdict() if isinstance(row, SetAside) else records.record_json(row) for _, row in look.rows],
         "statuses": [
             {"value": raw, "count": rows, "status": status.value} for raw, (rows, status) in look.statuses.items()
         ],
+    }
+
+
+def _about_json(about: About) -> dict[str, Any]:
+    return {
+        "strategy": about.strategy,
+        "text": about.text,
+        "clock_ahead_seconds": None if about.clock is None else round(about.clock.total_seconds(), 1),
     }

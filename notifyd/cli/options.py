@@ -11,7 +11,9 @@ import typer
 from notifyd.errors import NotifydError
 
 if TYPE_CHECKING:
-    from notifyd.settings import Settings
+    from collections.abc import Sequence
+
+    from notifyd.settings import Settings, SourceSettings
 
 DEFAULT_CONFIG = Path("/etc/notifyd/notifyd.toml")
 ENVIRONMENT = "NOTIFYD_CONFIG"
@@ -80,3 +82,26 @@ def read_settings(path: Path) -> Settings:
     from notifyd.settings import load
 
     return load(path, secrets=False)
+
+
+def with_urls(settings: Settings) -> Sequence[SourceSettings]:
+    """The sources; where the url of one is a secret, with that secret if it can be had here."""
+    from notifyd.settings import SettingsError, load
+
+    if all(source.url.resolved for source in settings.sources):
+        return settings.sources
+    try:
+        return load(settings.path, outside_unit=True).sources
+    except SettingsError:
+        return settings.sources
+
+
+def named(settings: Settings, name: str) -> SourceSettings:
+    """The source of this name, with its url; WrongUse where the file has none."""
+    from notifyd.settings.wording import did_you_mean
+
+    found = next((source for source in with_urls(settings) if source.name == name), None)
+    if found is None:
+        names = [source.name for source in settings.sources]
+        raise WrongUse(f'no source is called "{name}"{did_you_mean(name, names)}')
+    return found

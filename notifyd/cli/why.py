@@ -9,12 +9,10 @@ from typing import Any
 
 from notifyd.cli import records
 from notifyd.cli.answer import Answer, FoundRow, answer
-from notifyd.cli.options import WrongUse, read_settings
+from notifyd.cli.options import named, read_settings
 from notifyd.cli.output import Cell, heading, local, print_fields, print_json, print_table, say, took
 from notifyd.errors import NotifydError
 from notifyd.model import rfc3339
-from notifyd.settings import Settings, SourceSettings
-from notifyd.settings.wording import did_you_mean
 from notifyd.store import reads
 from notifyd.store.reads import Attempt, Delivery
 from notifyd.store.trace import ConfigVerdict, EventTrace
@@ -23,7 +21,7 @@ from notifyd.store.trace import ConfigVerdict, EventTrace
 def why(path: Path, key: str, source: str | None, *, as_json: bool) -> None:
     """Show everything that a key leads to. Raises NotifydError where that is nothing."""
     settings = read_settings(path)
-    only = _named(settings, source) if source is not None else None
+    only = named(settings, source) if source is not None else None
     with reads.opened(settings.daemon.state) as db:
         found = answer(db, settings, key, only)
         where = db.path
@@ -34,14 +32,6 @@ def why(path: Path, key: str, source: str | None, *, as_json: bool) -> None:
     if not (found.trace or found.rows or found.notes):
         names = ", ".join(each.name for each in settings.sources if only in (None, each)) or "no source"
         raise NotifydError(f"nothing is known of {key}: not in the state DB {where}, and not at {names}")
-
-
-def _named(settings: Settings, name: str) -> SourceSettings:
-    found = next((source for source in settings.sources if source.name == name), None)
-    if found is None:
-        names = [source.name for source in settings.sources]
-        raise WrongUse(f'no source is called "{name}"{did_you_mean(name, names)}')
-    return found
 
 
 # -- for people --------------------------------------------------------------------------------------

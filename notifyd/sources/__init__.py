@@ -4,8 +4,22 @@ from notifyd.settings import SourceSettings
 from notifyd.sources.batch import About, Batch, Cursor, SetAside, Start
 from notifyd.sources.errors import SourceError
 from notifyd.sources.source import Source
+from notifyd.sources.standing import Lag, Standing, lag, standing
 
-__all__ = ["About", "Batch", "Cursor", "SetAside", "Source", "SourceError", "Start", "open_source"]
+__all__ = [
+    "About",
+    "Batch",
+    "Cursor",
+    "Lag",
+    "SetAside",
+    "Source",
+    "SourceError",
+    "Standing",
+    "Start",
+    "lag",
+    "open_source",
+    "standing",
+]
 
 
 def open_source(settings: SourceSettings) -> Source:

@@ -26,6 +26,13 @@ ROUNDS = {0: 41, 100: 21, 10_000: 9}
 STRATEGIES = {"key": ("id", ""), "rowid": ("name", ""), "timestamp": ("name", 'cursor = "timestamp"\noverlap = "10s"')}
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
+_OF_SEQUENCE = """
+    INSERT INTO jobs (name, writer, state, error, changed)
+    SELECT concat('n', lpad(seq, 9, '0')), concat('w', seq MOD 50), 'ok', 'Synced',
+      '{start}' + INTERVAL seq * 1000 MICROSECOND
+    FROM seq_{first}_to_{last}
+"""
+
 
 class Log:
     """A log of so many rows, one each millisecond, and a source that has read it to its end."""
@@ -43,7 +50,8 @@ class Log:
         return START + timedelta(milliseconds=self.size)
 
     def add(self, count: int) -> None:
-        fill(self._server, self._writer, self.size, count)
+        if count:
+            fill(self._server, self._writer, self.size, count)
         self.size += count
 
     def poll(self) -> tuple[int, float]:
@@ -71,7 +79,7 @@ def make(server: Server, size: int) -> None:
     with closing(server.connect()) as writer:
         for first in range(0, size, 100_000):
             fill(server, writer, first, min(100_000, size - first))
-    server.run("ANALYZE")
+    server.run("ANALYZE TABLE jobs" if server.kind == "mysql" else "ANALYZE")
 
 
 def fill(server: Server, writer: Any, first: int, count: int) -> None:
@@ -80,7 +88,9 @@ def fill(server: Server, writer: Any, first: int, count: int) -> None:
         for number in range(first, first + count)
     )
     cursor = writer.cursor()
-    if server.kind == "postgresql":
+    if server.kind == "mysql":
+        cursor.execute(_OF_SEQUENCE.format(first=first, last=first + count - 1, start=f"{START:%F %T}"))
+    elif server.kind == "postgresql":
         with cursor.copy("COPY jobs (name, writer, state, error, changed) FROM STDIN") as copy:
             for row in rows:
                 copy.write_row(row)
@@ -92,7 +102,7 @@ def fill(server: Server, writer: Any, first: int, count: int) -> None:
 async def measure(seed: int) -> Report:
     """The seed changes nothing: the rows are what they are."""
     report = Report()
-    for kind, opened in (("sqlite", servers.sqlite), ("postgresql", servers.postgres)):
+    for kind, opened in servers.KINDS.items():
         with ExitStack() as stack:
             small, large = stack.enter_context(opened()), stack.enter_context(opened())
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))

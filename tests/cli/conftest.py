@@ -31,6 +31,9 @@ from notifyd.store.database import open_database
 from notifyd.store.outbox import Capacity, Claimed, Settled
 from notifyd.store.thread import StoreThread
 from tests.sinks.log import JobLog, SyncLog
+from tests.sources.conftest import mariadb as mariadb
+from tests.sources.conftest import postgres as postgres
+from tests.sources.conftest import server as server
 from tests.system.site import Site
 
 SENT = Outcome(Result.SENT, status_code=200)

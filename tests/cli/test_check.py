@@ -39,6 +39,21 @@ def test_the_same_as_json(site: Site, jobs: JobLog, notifyd: Notifyd) -> None:
     assert (found["file"], found["problems"], len(found["warnings"])) == (str(site.file), [], 1)
 
 
+def test_how_the_log_is_read(site: Site, jobs: JobLog, notifyd: Notifyd) -> None:
+    jobs.add("ok")
+    columns = {"key": "id", "status": "status", "occurred_at": "ended_at"}
+    by_time = jobs.source("by time", cursor="timestamp", columns=columns)
+    site.write(sources=[jobs.source("jobs"), by_time], notifications=[hook("hook")])
+    answer = notifyd("check")
+    assert 'Source jobs: read by column "id", held by the last rows that were read' in answer.stdout
+    assert (
+        'warning: source by time: table "jobs" has no index on "ended_at": each poll reads all of it' in answer.stdout
+    )
+    about = {source["name"]: source["about"] for source in notifyd("check", "--json").json["sources"]}
+    assert [one["strategy"] for one in about.values()] == ["key", "timestamp"]
+    assert about["jobs"]["clock_ahead_seconds"] is None, "SQLite has no clock but ours"
+
+
 def test_statuses_that_no_mapping_names(site: Site, jobs: JobLog, notifyd: Notifyd) -> None:
     for status in ("odd", "odd", None):
         jobs.add(status)

@@ -1,14 +1,12 @@
-"""`notifyd history`, `deliveries`, `sources` and `retry`."""
+"""`notifyd history`, `deliveries` and `retry`."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
 
 import pytest
 
 from notifyd.cli.listings import ATTEMPT_COLUMNS
-from notifyd.clock import utc_now
 from notifyd.model import Outcome, Result
 from tests.cli.conftest import Notifyd, Past, from_beginning, hook
 from tests.sinks.log import JobLog
@@ -144,54 +142,6 @@ def test_retry_used_wrongly(site: Site, notifyd: Notifyd, arguments: list[str]) 
     site.write(sources=[], notifications=[])
     answer = notifyd("retry", *arguments)
     assert (answer.exit_code, answer.stdout, len(answer.stderr.splitlines())) == (2, "", 1)
-
-
-# -- sources -----------------------------------------------------------------------------------------
-
-
-def source_states(notifyd: Notifyd) -> dict[str, dict[str, Any]]:
-    return {item["name"]: item for item in notifyd("sources", "--json").items}
-
-
-def test_sources_read_new_and_forgotten(site: Site, jobs: JobLog, past: Past, notifyd: Notifyd) -> None:
-    jobs.add("running")
-    old = jobs.source("old", id="first")
-    site.write(sources=from_beginning(old, jobs.source("gone")), notifications=[hook("hook")])
-    past.poll()
-    site.write(sources=[jobs.source("renamed", id="first"), jobs.source("new")], notifications=[hook("hook")])
-    states = source_states(notifyd)
-    assert (states["old"]["watched"], states["old"]["at_end"], states["old"]["in_file"]) == (1, True, True)
-    assert (states["gone"]["in_file"], states["new"]["read_at"]) == (False, None)
-    table = notifyd("sources").stdout
-    assert "renamed" in table
-    assert "not read yet" in table
-    assert "no more" in table
-
-
-def test_sources_say_what_is_wrong(site: Site, jobs: JobLog, past: Past, notifyd: Notifyd) -> None:
-    site.write(sources=[jobs.source("jobs")], notifications=[hook("hook")])
-    past.poll()
-    jobs.connection.execute("DROP TABLE jobs")
-    since = utc_now() + timedelta(minutes=1)
-    past.poll(since)
-    past.poll(since + timedelta(minutes=2))
-    state = source_states(notifyd)["jobs"]
-    assert state["error"].startswith('source "jobs": no table "jobs"')
-    assert datetime.fromisoformat(state["failing_since"]) == since
-    assert f"since {since.astimezone():%Y-%m-%d %H:%M:%S}: {state['error']}" in notifyd("sources").stdout
-
-
-def test_sources_show_the_newest_rows_that_were_set_aside(
-    site: Site, jobs: JobLog, past: Past, notifyd: Notifyd
-) -> None:
-    columns = {"key": "id", "status": {"column": "error", "json": "status"}}
-    keys = [jobs.add("ok", "{not json") for _ in range(4)]
-    site.write(sources=from_beginning(jobs.source("jobs", columns=columns)), notifications=[hook("hook")])
-    past.poll()
-    state = source_states(notifyd)["jobs"]
-    assert state["set_aside"] == 4
-    assert [aside["key"] for aside in state["newest_set_aside"]] == keys[:0:-1]
-    assert notifyd("sources").stdout.count("its status is inside JSON that is malformed") == 3
 
 
 def test_a_delivery_that_waits_says_until_when(site: Site, jobs: JobLog, past: Past, notifyd: Notifyd) -> None:
