@@ -189,9 +189,9 @@ class Daemon:
 
     async def _prune(self) -> None:
         """Remove what is older than the retention, batch by batch, letting polls and sends in between."""
-        removed = 1
+        removed, kept = 1, self.settings.daemon
         while removed and not self._stopping:
-            removed = await self.store(retention.prune, self.clock(), self.settings.daemon.retention)
+            removed = await self.store(retention.prune, self.clock(), kept.retention, kept.audit_retention)
             await asyncio.sleep(0.05)
 
     # -- readiness -------------------------------------------------------------------------------

@@ -56,6 +56,9 @@ class DaemonSettings(Table):
     retention: Annotated[Duration, AfterValidator(at_least("1h"))] = Field(
         timedelta(days=90), description="How long history is kept; what is open or pending stays."
     )
+    audit_retention: Annotated[Duration, AfterValidator(at_least("1h"))] = Field(
+        timedelta(days=365), description="How long it is kept who did what through the API."
+    )
 
 
 class HttpSettings(Table):

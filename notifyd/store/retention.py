@@ -19,7 +19,7 @@ RUNS_REMEMBERED = timedelta(days=7)
 """How long after its last record a run that ended can still be failed by a late one."""
 
 
-def prune(db: Database, now: datetime, retention: timedelta) -> int:
+def prune(db: Database, now: datetime, retention: timedelta, audit_retention: timedelta) -> int:
     """One batch of each kind. How many rows went; 0 when nothing old is left."""
     cutoff = rfc3339(now - retention)
     with db.transaction():
@@ -28,6 +28,7 @@ def prune(db: Database, now: datetime, retention: timedelta) -> int:
             + _prune_events(db, cutoff)
             + _delete(db, "runs", "state <> 'open' AND last_read_at < ?", rfc3339(now - RUNS_REMEMBERED))
             + _delete(db, "windows", "until < ?", rfc3339(now - timedelta(days=1)))
+            + _delete(db, "audit", _AMONG_THE_FIRST, rfc3339(now - audit_retention))
         )
 
 
@@ -65,6 +66,10 @@ def _prune_events(db: Database, cutoff: str) -> int:
     for source, count in Counter(source for _, source in old if source).items():
         books.add(db, f"source:{source}", {"events_pruned": count})
     return len(old)
+
+
+_AMONG_THE_FIRST = f"id < (SELECT MIN(id) FROM audit) + {BATCH} AND at < ?"
+"""The lines of the audit trail are in the order of time, so that only its beginning is looked at."""
 
 
 def _delete(db: Database, table: str, condition: str, moment: str) -> int:

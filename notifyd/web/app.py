@@ -2,6 +2,7 @@
 
 Limits          how much, how long, who first       limits.py
 Authentication  who asks                            auth.py
+Head            a HEAD is a GET                     head.py
 the routes      below, each family in its module
 problems        whatever goes wrong                 problems.py
 """
@@ -17,6 +18,7 @@ from notifyd import __version__
 from notifyd.store.tokens import Permission
 from notifyd.web import catalog, configs, deliveries, docs, events, health, history, standing, trials
 from notifyd.web.auth import Authentication, permitted
+from notifyd.web.head import Head
 from notifyd.web.incoming import given_once
 from notifyd.web.limits import Limits
 from notifyd.web.openapi import document
@@ -41,6 +43,7 @@ def create_app(reach: Reach) -> FastAPI:
     app.include_router(health.router)
     app.include_router(docs.router)
     app.include_router(_api())
+    app.add_middleware(Head)
     app.add_middleware(Authentication, reach=reach)
     app.add_middleware(Limits, give_way=reach.give_way)
     tell_problems(app)

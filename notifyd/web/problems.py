@@ -94,7 +94,8 @@ async def _http(request: Request, error: HTTPException) -> Response:
 def _allowed(request: Request) -> list[str]:
     """The methods that this address takes, by the documentation: a route by itself knows only its own."""
     paths = request.app.openapi()["paths"].items()
-    return sorted(name.upper() for path, methods in paths if _regex(path).match(request.url.path) for name in methods)
+    taken = {name.upper() for path, methods in paths if _regex(path).match(request.url.path) for name in methods}
+    return sorted(taken | {"HEAD"} if "GET" in taken else taken)
 
 
 @cache

@@ -123,7 +123,7 @@ def test_pruning_looks_only_at_what_is_old(state: State) -> None:
     state.send()
 
     def prune() -> None:
-        retention.prune(state.db, at(60 * 24 * 365), at(1) - at(0))
+        retention.prune(state.db, at(60 * 24 * 365), at(1) - at(0), at(1) - at(0))
 
     assert all("FROM streaks WHERE" in statement for statement in scans(state.db, prune))
 

@@ -9,8 +9,9 @@ import pytest
 from notifyd.core.detect import Memory, detect
 from notifyd.core.rules import Rules
 from notifyd.model import Drop, Hold
-from notifyd.store import books, memory, retention
+from notifyd.store import books, memory, retention, trail
 from notifyd.store.retention import BATCH
+from notifyd.store.trail import Actor, Deed
 from tests.core.findings import announcement, finding
 from tests.core.logs import RECORDS, RUNS, at, fold, row
 from tests.store.state import SOURCE, State
@@ -20,7 +21,7 @@ DAYS = timedelta(days=1)
 
 def prune(state: State) -> int:
     """All that is older than 90 days; how many rows went."""
-    rounds = iter(lambda: retention.prune(state.db, state.now, 90 * DAYS), 0)
+    rounds = iter(lambda: retention.prune(state.db, state.now, 90 * DAYS, 365 * DAYS), 0)
     return sum(rounds)
 
 
@@ -80,14 +81,25 @@ def test_a_run_that_ended_is_remembered_for_a_week(state: State, days: int) -> N
     assert fold(*log).memory.streaks == known.streaks
 
 
+def test_the_audit_trail_has_a_time_of_its_own(state: State) -> None:
+    for number in range(BATCH + 10):
+        trail.note(state.db, Actor("ci"), Deed("config.tested", f"cfg_{number}"), state.now)
+    state.now += 364 * DAYS
+    trail.note(state.db, Actor("ci"), Deed("config.deleted", "cfg_0"), state.now)
+    assert prune(state) == 0
+    state.now += 2 * DAYS
+    assert prune(state) == BATCH + 10
+    assert [entry.action for entry in trail.page(state.db).items] == ["config.deleted"]
+
+
 def test_it_goes_in_batches(state: State) -> None:
     state.tell(*(finding(str(n)) for n in range(BATCH + 10)), verdicts={
         (str(n), "ops"): Drop("too mild") for n in range(BATCH + 10)
     })  # fmt: skip
     state.now += 100 * DAYS
-    assert retention.prune(state.db, state.now, 90 * DAYS) == BATCH
-    assert retention.prune(state.db, state.now, 90 * DAYS) == 10
-    assert retention.prune(state.db, state.now, 90 * DAYS) == 0
+    assert retention.prune(state.db, state.now, 90 * DAYS, 365 * DAYS) == BATCH
+    assert retention.prune(state.db, state.now, 90 * DAYS, 365 * DAYS) == 10
+    assert retention.prune(state.db, state.now, 90 * DAYS, 365 * DAYS) == 0
 
 
 def test_the_books_count_what_went(state: State) -> None:

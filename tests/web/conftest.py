@@ -51,8 +51,9 @@ class Api:
 
     def __init__(self, daemon: Daemon, token: str) -> None:
         self.daemon, self.token = daemon, token
+        self.base_url = f"http://127.0.0.1:{daemon.server.port}"
         self.client = httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{daemon.server.port}", headers={"authorization": f"Bearer {token}"}, timeout=60
+            base_url=self.base_url, headers={"authorization": f"Bearer {token}"}, timeout=60
         )
 
     async def ask(self, method: str, path: str, **arguments: Any) -> httpx.Response:

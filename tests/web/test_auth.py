@@ -90,6 +90,9 @@ async def test_every_route_with_every_token(api: Api, matrix: dict[str, tuple[st
                 if answer.status_code >= 400:
                     check_problem(answer)
                 assert ("www-authenticate" in answer.headers) == (answer.status_code == 401)
+                if method == "GET":
+                    head = await client.head(address(path), headers=headers)
+                    assert (head.status_code, head.content) == (answer.status_code, b""), path
         for method, path in EVERYBODY:
             assert (await client.request(method, path)).status_code == 200
 

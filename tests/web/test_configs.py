@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from notifyd.settings.masks import MASK
+from notifyd.settings.model import NotificationTable
 from notifyd.store import edits
 from notifyd.store.database import StoreError
 from notifyd.store.trail import Actor
@@ -381,6 +382,42 @@ async def test_they_survive_a_restart(write: Any, serving: Serving, sink: HttpSi
         jobs.add("error", "one")
         (request,) = await sink.wait_for(1)
         assert request.path == "/kept"
+
+
+async def test_all_that_a_config_says_survives_a_restart_and_counts(
+    write: Any, serving: Serving, sink: HttpSink, jobs: JobLog
+) -> None:
+    """Every key that there is, with another value than its default; the words are those of its template."""
+    write()
+    body = {
+        **SLACK,
+        "name": "own words",
+        "config": {"webhook_url": sink.url, "username": "Own"},
+        "filters": {"min_severity": "error", "event_types": ["sync_error"]},
+        "group": {"window": "0s", "by": ["connector_id"]},
+        "template": {"title": "Own title: {{ event.message }}", "body": "Own body: {{ event.message }}"},
+        "system": True,
+        "timeout": "7s",
+    }
+    assert body.keys() - {"notification_type", "name", "enabled"} == _with_defaults()
+    async with serving() as api:
+        made = await api.make(**body)
+        assert {key: made[key] for key in body if key != "config"} == {k: v for k, v in body.items() if k != "config"}
+    async with serving() as api:
+        assert await api.get(f"/configs/{made['id']}") == made
+        jobs.add("error", "no such order")
+        (request,) = await sink.wait_for(1)
+        (attachment,) = request.json()["attachments"]
+        assert attachment["title"] == "Own title: no such order"
+        assert "Own body: no such order" in attachment["text"]
+        await api.patch(f"/configs/{made['id']}", {"template": {"title": "Another"}})
+        await api.post(f"/configs/{made['id']}/test")
+    assert sink.requests[-1].json()["attachments"][0]["title"] == "Another"
+
+
+def _with_defaults() -> set[str]:
+    """The keys of a config that may be left out."""
+    return {name for name, field in NotificationTable.model_fields.items() if not field.is_required()} - {"enabled"}
 
 
 async def test_what_waits_for_a_config_that_goes_is_cancelled_visibly(

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import os
 import re
-import sys
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,18 +12,18 @@ import pytest
 
 from tests.sinks.http import HttpSink
 from tests.sinks.log import JobLog
+from tests.web.cases import CLOSED, LEAST_CASES, WHOLE, cases
 from tests.web.conftest import Api, hook
 from tests.web.test_auth import ROUTES
 
-HERE = Path(__file__).parent
-ALL_CASES = "NOTIFYD_ALL_CASES" in os.environ
-LEAST_CASES = 5_000
+ALL_CASES = not os.environ.keys().isdisjoint({"CI", "NOTIFYD_ALL_CASES"})
+SEED = 20261124
 
 Document = dict[str, Any]
 
 
 async def document(api: Api) -> Document:
-    async with httpx.AsyncClient(base_url=api.client.base_url) as client:  # without a token
+    async with httpx.AsyncClient(base_url=api.base_url) as client:  # without a token
         found: Document = (await client.get("/api/openapi.json")).json()
     return found
 
@@ -111,7 +107,7 @@ async def test_a_header_that_is_promised_is_there(api: Api, sink: HttpSink) -> N
 
 
 async def test_the_page_needs_no_other_host(api: Api) -> None:
-    async with httpx.AsyncClient(base_url=api.client.base_url) as client:
+    async with httpx.AsyncClient(base_url=api.base_url) as client:
         answer = await client.get("/api/docs")
     page = answer.text
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
@@ -140,54 +136,25 @@ async def test_the_page_escapes_what_a_plugin_says(write: Any, serving: Any, sit
 # -- schemathesis ------------------------------------------------------------------------------------
 
 
-async def schemathesis(api: Api, *options: str, token: bool = True) -> tuple[int, str]:
-    """Its exit status, and what it said: all checks, all phases, on the daemon that runs here."""
-    given = ["-H", f"Authorization: Bearer {api.token}"] if token else []
-    command = [
-        str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(HERE / "schemathesis.toml"), "run",
-        f"{api.client.base_url}/api/openapi.json", *given, "--checks", "all", "--workers", "1", "--continue-on-failure",
-        "--no-color", "--generation-database", ":memory:", *options,
-    ]  # fmt: skip
-    process = await asyncio.create_subprocess_exec(
-        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, stdin=asyncio.subprocess.DEVNULL
-    )
-    try:
-        said, _ = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-    return process.returncode or 0, said.decode()
-
-
-def cases(said: str) -> int:
-    """How many it says that it has tried."""
-    return sum(int(number) for number in re.findall(r"(\d+) generated", said))
-
-
 async def test_schemathesis_finds_nothing(api: Api, sink: HttpSink) -> None:
     """A little of it, of the operations that people use most; the whole is the next test."""
     await api.make(**hook(sink.url))
-    only = [
-        "--include-operation-id-regex",
-        "^(list_configs|create_config|list_history)$",
-        "--phases",
-        "examples,fuzzing",
-    ]
-    status, said = await schemathesis(api, *only, "--max-examples", "15", "--seed", "1")
-    assert status == 0, said
-    assert cases(said) >= 20, said
+    only = ["--include-operation-id-regex", "^(list_configs|create_config|list_history)$"]
+    found = await cases(api.base_url, api.token, 1, *only, "--phases", "examples,fuzzing", "--max-examples", "15")
+    assert found.passed, found.said
+    assert found.made >= 20, found.said
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.skipif(not ALL_CASES, reason="some minutes; NOTIFYD_ALL_CASES=1 asks for it")
+@pytest.mark.skipif(not ALL_CASES, reason="some minutes: run where $CI or $NOTIFYD_ALL_CASES is set")
 async def test_schemathesis_finds_nothing_anywhere(api: Api, sink: HttpSink, jobs: JobLog) -> None:
-    """The whole schema, all checks, stateful too, with a token and without; as many cases as were asked for."""
+    """The whole schema, all checks, stateful too, with a token and without; tests/bench does it with other seeds."""
     await api.make(**hook(sink.url))
     jobs.add("error", "no")
     await sink.wait_for(2)
-    status, said = await schemathesis(api, "--max-examples", "40", "--seed", "20261124")
-    assert status == 0, said
-    without, said_too = await schemathesis(api, "--max-examples", "5", "--seed", "20261124", token=False)
-    assert without == 0, said_too
-    assert cases(said) + cases(said_too) >= LEAST_CASES, json.dumps([cases(said), cases(said_too)])
+    found = await cases(api.base_url, api.token, SEED, *WHOLE)
+    assert found.passed, found.said
+    without = await cases(api.base_url, None, SEED, *CLOSED)
+    assert without.passed, without.said
+    assert found.made + without.made >= LEAST_CASES, (found.made, without.made)
     assert (await api.get("/status"))["balanced"]

@@ -124,6 +124,31 @@ async def test_an_answer_does_not_wait_for_the_network_to_be_sure(api: Api) -> N
     assert time.monotonic() - began < 20 * 0.04
 
 
+async def test_head_is_get_without_its_body(api: Api) -> None:
+    """On a connection that goes on: a body that came all the same would be taken for the next answer."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", api.daemon.server.port)
+    for path in ("/readyz", "/api/openapi.json", "/api/notifications/configs", "/nowhere"):
+        heads = []
+        for method in ("GET", "HEAD", "HEAD"):
+            request = f"{method} {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {api.token}\r\n\r\n"
+            writer.write(request.encode())
+            lines = (await reader.readuntil(b"\r\n\r\n")).decode().lower().splitlines()
+            length = next(int(line.split()[1]) for line in lines if line.startswith("content-length"))
+            if method == "GET":
+                await reader.readexactly(length)
+            heads.append([line for line in lines if not line.startswith("date:")])
+        assert heads[0] == heads[1] == heads[2], path
+        assert length > 0
+    writer.close()
+
+
+async def test_a_method_that_an_address_does_not_take(api: Api) -> None:
+    answer = await api.ask("DELETE", "/configs")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD, POST")
+    answer = await api.ask("HEAD", "/test")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+
+
 class Impatient(Protocol):
     slowest = 0.2
 
