@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import math
-import socket
 import traceback
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, NamedTuple
 
 import structlog
-from pydantic import BaseModel
 
-from notifyd.api import Answer, Channel, Http, HttpOptions, Notification, Reject, Rendered, Retry
-from notifyd.api.channel import Logger
-from notifyd.api.options import MASK, Secret, SecretUrl
+from notifyd.api import Channel, HttpOptions, Logger, Notification, Reject, Retry
+from notifyd.api.masking import masked, secrets_of
+from notifyd.context import Attempt, ChannelLog, CheckUp, Words, last_status
+from notifyd.context import text_of as plain
 from notifyd.core.plan import Recipient
 from notifyd.errors import NotifydError
 from notifyd.filtering import recipient_of, text_of
 from notifyd.model import Outcome, Result
 from notifyd.outbound import Dialer, Guard, HttpClient
 from notifyd.plugin_host import Registry
-from notifyd.render import Template, TemplateError, render
+from notifyd.render import Template
 from notifyd.settings import NotificationSettings
 from notifyd.store.outbox import Capacity
 
@@ -33,9 +31,15 @@ CONCURRENCY = 8
 
 _REASON_LENGTH = 1000
 _PATIENCE = 1.0
-_LONG_ENOUGH = 8
 
 log = structlog.get_logger("notifyd.lane")
+
+
+class Checked(NamedTuple):
+    """What a channel's own check came to: whether it could send, and what it saw or what is wrong, if it says."""
+
+    well: bool
+    text: str
 
 
 @dataclass(slots=True)
@@ -65,9 +69,22 @@ class Lane:
             self.log.warning("the channel did not close", why=trouble)
         await self.http.aclose()
 
-    async def _trouble(self, step: Callable[[], Awaitable[None]]) -> str | None:
+    async def check(self, now: datetime, timeout: float) -> Checked | None:
+        """What the channel's own check says, within `timeout` seconds; None where it has none."""
+        if type(self.channel).check is Channel.check:
+            return None
+        ctx = CheckUp(self.http, self.dialer, ChannelLog(self.log, self.secrets), now, timeout)
+        found: list[str | None] = []
+
+        async def step() -> None:
+            found.append(await self.channel.check(ctx))
+
+        trouble = await self._trouble(step, timeout)
+        return Checked(trouble is None, self._clean(plain(trouble or next(iter(found), None) or "")))
+
+    async def _trouble(self, step: Callable[[], Awaitable[None]], within: float | None = None) -> str | None:
         """What went wrong with a step of the channel's, which may take as long as an attempt; None if nothing did."""
-        seconds = self.timeout.total_seconds()
+        seconds = self.timeout.total_seconds() if within is None else within
         limit = asyncio.timeout(seconds)
         try:
             async with limit:
@@ -75,7 +92,10 @@ class Lane:
         except BaseException as error:  # also SystemExit, as in an attempt
             if _cancelled_from_outside(error):
                 raise
-            return f"not done within {seconds:g} s" if limit.expired() else self._clean(text_of(error))
+            if limit.expired():
+                return f"not done within {seconds:g} s"
+            expected = isinstance(error, Retry | Reject)
+            return self._clean(plain(error) if expected else text_of(error))
         return None
 
     @property
@@ -90,8 +110,9 @@ class Lane:
         Only a cancellation from outside (the daemon stops) gets through.
         """
         seconds = self.timeout.total_seconds()
-        words = _Words(notification, self.template, self.public_url, self.log)
-        ctx = AttemptContext(notification, words, _Watching(self.http), self.dialer, self.log, now, number, seconds)
+        words = Words(notification, self.template, self.public_url, self.log)
+        log = ChannelLog(_bound(self.log, notification), self.secrets)
+        ctx = Attempt(words, number, self.http, self.dialer, log, now, seconds)
         # A little longer than the channel's own, whose words say more about what was slow.
         limit = asyncio.timeout(seconds + _PATIENCE)
         try:
@@ -108,7 +129,7 @@ class Lane:
                 return self._outcome(Result.RETRY, f"no answer within {seconds:g} s")
             return self._bug(notification, error)
         notes = [words.note, note if isinstance(note, str) else ""]
-        return self._outcome(Result.SENT, "; ".join(filter(None, notes)), ctx.http.status)
+        return self._outcome(Result.SENT, "; ".join(filter(None, notes)), last_status(ctx.http))
 
     def _bug(self, notification: Notification, error: BaseException) -> Outcome:
         where = self._clean("".join(traceback.format_exception(error)))
@@ -119,11 +140,11 @@ class Lane:
         """An outcome that can be kept, whatever a plugin put into its exception."""
         seconds = float(after) if isinstance(after, int | float) and math.isfinite(after) else None
         number = status if isinstance(status, int) else None
-        return Outcome(result, self._clean(_text(reason))[:_REASON_LENGTH], number, seconds)
+        return Outcome(result, self._clean(plain(reason))[:_REASON_LENGTH], number, seconds)
 
     def _clean(self, text: str) -> str:
         """The last guard: no secret of this config leaves in a text, whoever wrote it."""
-        return _masked(text, self.secrets)
+        return masked(text, self.secrets)
 
 
 def lane_of(
@@ -157,117 +178,15 @@ def _made(notification: NotificationSettings, registry: Registry) -> Channel[Any
         return registry.channels[kind].cls(notification.options)
     except Exception as error:
         problem = f"{notification.where}: config {name}: the channel {kind} has a bug: {text_of(error)}"
-        raise NotifydError(_masked(problem, secrets_of(notification.options))) from error
+        raise NotifydError(masked(problem, secrets_of(notification.options))) from error
+
+
+def _bound(log: Logger, notification: Notification) -> Logger:
+    """The log with the delivery's id on each line."""
+    return log.bind(delivery=notification.id) if hasattr(log, "bind") else log
 
 
 def _cancelled_from_outside(error: BaseException) -> bool:
     """Whether somebody cancelled this task, rather than the channel something of its own."""
     task = asyncio.current_task()
     return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
-
-
-@dataclass(frozen=True, slots=True)
-class AttemptContext:
-    """What a channel may use during one attempt: `notifyd.api.Context`."""
-
-    notification: Notification
-    words: _Words
-    http: _Watching
-    dialer: Dialer
-    log: Logger
-    now: datetime
-    attempt: int
-    timeout: float
-
-    @property
-    def delivery_id(self) -> str:
-        """Never changes between attempts."""
-        return self.notification.id
-
-    async def connect(self, host: str, port: int) -> socket.socket:
-        """A TCP connection, where the guard allows one."""
-        return await self.dialer.connect(host, port)
-
-    def render(self) -> Rendered:
-        """The notification as title, text and HTML."""
-        return self.words.rendered()
-
-
-@dataclass(slots=True)
-class _Words:
-    """A notification in the config's own words; in the default ones where its template fails, with a note of it."""
-
-    notification: Notification
-    template: Template
-    public_url: str
-    log: Logger
-    note: str = ""
-
-    def rendered(self) -> Rendered:
-        try:
-            return render(self.notification, self.template, self.public_url)
-        except TemplateError as error:
-            self.note = f"the template failed, so the default text went out: {error}"
-            self.log.warning("the template failed, the default text goes out", why=str(error))
-            return render(self.notification, public_url=self.public_url)
-
-
-@dataclass(slots=True)
-class _Watching:
-    """The HTTP seam of one attempt: it remembers the last status, for the history."""
-
-    inner: Http
-    status: int | None = None
-
-    async def request(
-        self,
-        method: str,
-        url: str,
-        *,
-        headers: Mapping[str, str] | None = None,
-        body: bytes = b"",
-        timeout: float | None = None,
-    ) -> Answer:
-        """As `notifyd.api.Http`."""
-        answer = await self.inner.request(method, url, headers=headers, body=body, timeout=timeout)
-        self.status = answer.status
-        return answer
-
-
-def secrets_of(options: Any) -> tuple[str, ...]:
-    """Every secret text in a channel's options, the longest first, so that no part of one is left standing."""
-    found: set[str] = set()
-    pending = [options]
-    while pending:
-        value = pending.pop()
-        if isinstance(value, Secret):
-            found.update(_texts_of(value) if value.resolved else [])
-        elif isinstance(value, BaseModel):
-            pending += [getattr(value, name) for name in type(value).model_fields]
-        elif isinstance(value, Mapping):
-            pending += value.values()
-        elif isinstance(value, list | tuple | set | frozenset):
-            pending += value
-    return tuple(sorted(found, key=len, reverse=True))
-
-
-def _texts_of(secret: Secret) -> Iterator[str]:
-    """The secret, and of a URL also the parts that a library may name by themselves; not `/hook`, a word of its own."""
-    yield secret.reveal()
-    if isinstance(secret, SecretUrl):
-        url = urlsplit(secret.reveal())
-        parts = (url.path, url.query, f"{url.path}?{url.query}", url.username, url.password)
-        yield from (part for part in parts if part and len(part) >= _LONG_ENOUGH)
-
-
-def _text(reason: object) -> str:
-    try:
-        return str(reason)
-    except Exception:
-        return type(reason).__name__
-
-
-def _masked(text: str, secrets: Iterable[str]) -> str:
-    for secret in secrets:
-        text = text.replace(secret, MASK)
-    return text

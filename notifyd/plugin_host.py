@@ -8,6 +8,7 @@ plugin does wrong is raised; each fault becomes one PluginProblem, and the plugi
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
 import importlib.machinery
@@ -26,7 +27,7 @@ from typing import Any, Generic, Literal, NamedTuple, TypeVar
 import pluggy
 from pydantic import TypeAdapter
 
-from notifyd.api import Channel, Filter, Options, hooks
+from notifyd.api import API_VERSION, Channel, Filter, Options, hooks
 
 GROUP = "notifyd"
 """The entry-point group in which an installed package announces its plugin."""
@@ -37,6 +38,7 @@ P = TypeVar("P", bound="Channel[Any] | Filter[Any]")
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 _HOOKS: Mapping[str, Kind] = {"notifyd_channels": "channel", "notifyd_filters": "filter"}
 _BASES: Mapping[Kind, type[Any]] = {"channel": Channel, "filter": Filter}
+_STEPS: Mapping[str, tuple[str, ...]] = {"send": ("notification", "ctx"), "check": ("ctx",), "open": (), "close": ()}
 _CAUGHT = (Exception, SystemExit)  # what a plugin's code may raise without taking the daemon along
 _IMPORT_SYSTEM = str(Path(importlib.__file__).parent)
 
@@ -80,8 +82,9 @@ class Registry:
 def discover(plugins_dir: Path | None) -> Registry:
     """Load every installed and every drop-in plugin; never raises for a bad one."""
     findings = _Findings()
-    for candidate in [*_installed(), *_dropped_in(plugins_dir, findings)]:
-        _collect(candidate, findings)
+    with contextlib.redirect_stdout(sys.stderr):  # what a plugin prints is no part of what a command prints
+        for candidate in [*_installed(), *_dropped_in(plugins_dir, findings)]:
+            _collect(candidate, findings)
     return findings.registry()
 
 
@@ -188,6 +191,9 @@ def _collect(candidate: _Candidate, findings: _Findings) -> None:
     claims: list[tuple[Kind, str]] = [("channel", candidate.name), ("filter", candidate.name)]
     try:
         plugin = candidate.load()
+        if fault := _version_fault(plugin):
+            findings.problem(candidate.origin, f"the plugin {fault}", *claims)
+            return
         hooked = _hook_up(plugin)
         slips = _misspelt(plugin, hooked)
     except pluggy.PluginValidationError as error:
@@ -278,7 +284,7 @@ def _fault(cls: Any, kind: Kind) -> str | None:
         return f"an instance of {type(cls).__name__}; return the class itself"
     if not isinstance(cls, type) or not issubclass(cls, base):
         return f"{_shown(cls)}, which is not a subclass of notifyd.api.{base.__name__}"
-    checks = (_name_fault, _channel_fault if kind == "channel" else _filter_fault)
+    checks = (_name_fault, _class_version_fault, _channel_fault if kind == "channel" else _filter_fault)
     fault = next(filter(None, (check(cls) for check in checks)), None)
     return f"class {cls.__name__}, {fault}" if fault else None
 
@@ -296,18 +302,48 @@ def _name_fault(cls: type[Any]) -> str | None:
     return None
 
 
+def _class_version_fault(cls: type[Any]) -> str | None:
+    fault = _version_fault(cls)
+    return f"which {fault}" if fault else None
+
+
+def _version_fault(plugin: object) -> str | None:
+    """What is wrong with the `api_version` of a module or a class, which need not have one."""
+    wanted = getattr(plugin, "api_version", API_VERSION)
+    if wanted == API_VERSION and isinstance(wanted, int):
+        return None
+    if not isinstance(wanted, int):
+        return f"has the api_version {_shown(wanted)}, which is not a whole number; say api_version = {API_VERSION}"
+    mend = "upgrade notifyd" if wanted > API_VERSION else "upgrade the plugin"
+    return f"is written for version {wanted} of notifyd.api, and this notifyd has version {API_VERSION}; {mend}"
+
+
 def _channel_fault(cls: type[Any]) -> str | None:
     if not (isinstance(cls.Options, type) and issubclass(cls.Options, Options)):
         return "whose Options is not a subclass of notifyd.api.Options"
-    if not inspect.iscoroutinefunction(inspect.unwrap(cls.send)):
-        return "whose send is not `async def`"
+    for step, arguments in _STEPS.items():
+        function = inspect.unwrap(getattr(cls, step))
+        if not inspect.iscoroutinefunction(function):
+            return f"whose {step} is not `async def`"
+        if fault := _signature_fault(function, step, arguments):
+            return fault
     return _options_fault(cls)
 
 
 def _filter_fault(cls: type[Any]) -> str | None:
     if inspect.iscoroutinefunction(cls.decide):
         return "whose decide is `async def`; a filter decides without waiting"
-    return _options_fault(cls)
+    return _signature_fault(cls.decide, "decide", ("event", "ctx")) or _options_fault(cls)
+
+
+def _signature_fault(function: Callable[..., Any], step: str, arguments: tuple[str, ...]) -> str | None:
+    """Whether it can be called with self and these arguments, by their places."""
+    signature = inspect.signature(function)
+    try:
+        signature.bind(None, *arguments)
+    except TypeError:
+        return f"whose {step} takes {signature} and not (self{''.join(f', {each}' for each in arguments)})"
+    return None
 
 
 def _options_fault(cls: type[Any]) -> str | None:
@@ -339,6 +375,8 @@ def _describe(error: BaseException) -> str:
         return f"it called sys.exit({error.code!r}){_place(error)}"
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}{_place(error)}"
+    if isinstance(error, ImportError) and (error.name or "").startswith(hooks.__package__):
+        return f"{error.msg.partition(' (')[0]}, which is of version {API_VERSION}{_place(error)}"
     return f"{type(error).__name__}: {error}{_place(error)}"
 
 

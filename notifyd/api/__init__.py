@@ -5,7 +5,7 @@ is reached through a channel's context: `ctx.http` for HTTP, `ctx.connect(host, 
 The guide is `plugins/README.md`; everything here is covered by `API_VERSION`.
 """
 
-from notifyd.api.channel import Channel, Context, Rendered
+from notifyd.api.channel import Channel, CheckContext, Context, Logger, Rendered
 from notifyd.api.errors import Reject, Retry
 from notifyd.api.files import CaFile, FilePath
 from notifyd.api.filter import Filter, FilterContext
@@ -26,6 +26,7 @@ from notifyd.model import (
 )
 
 API_VERSION = 1
+"""The major version: within it names and meanings stay. A plugin says which it is written for as `api_version`."""
 
 __all__ = [
     "API_VERSION",
@@ -34,6 +35,7 @@ __all__ = [
     "Answer",
     "CaFile",
     "Channel",
+    "CheckContext",
     "Context",
     "Drop",
     "Event",
@@ -45,6 +47,7 @@ __all__ = [
     "Hold",
     "Http",
     "HttpOptions",
+    "Logger",
     "Notification",
     "Options",
     "Pass",

@@ -39,8 +39,8 @@ class Logger(Protocol):
     def error(self, event: str, **fields: Any) -> Any: ...
 
 
-class Context(Protocol):
-    """What a channel may use while it sends one notification."""
+class CheckContext(Protocol):
+    """What a channel may use while it is checked, and while it sends."""
 
     @property
     def http(self) -> Http:
@@ -58,13 +58,22 @@ class Context(Protocol):
 
     @property
     def log(self) -> Logger:
-        """Its lines carry the config's name and the delivery's id."""
+        """Its lines carry the config's name, and the delivery's id while one is sent."""
         ...
 
     @property
     def now(self) -> datetime:
-        """When this attempt began, UTC."""
+        """When this attempt, or this check, began, UTC."""
         ...
+
+    @property
+    def timeout(self) -> float:
+        """Seconds until this attempt, or this check, is cancelled."""
+        ...
+
+
+class Context(CheckContext, Protocol):
+    """What a channel may use while it sends one notification."""
 
     @property
     def attempt(self) -> int:
@@ -74,11 +83,6 @@ class Context(Protocol):
     @property
     def delivery_id(self) -> str:
         """Never changes between attempts: give it to the receiver so that it can drop a repeat."""
-        ...
-
-    @property
-    def timeout(self) -> float:
-        """Seconds until this attempt is cancelled."""
         ...
 
     def render(self) -> Rendered:
@@ -94,6 +98,7 @@ class Channel(ABC, Generic[O]):
 
     name: ClassVar[str]
     Options: ClassVar[type[BaseOptions]]
+    api_version: ClassVar[int] = 1  # the major version of this API that it is written for
     api_allowed: ClassVar[bool] = True  # False: only a TOML file may use it, never the API
 
     def __init__(self, options: O) -> None:
@@ -104,6 +109,14 @@ class Channel(ABC, Generic[O]):
 
     async def close(self) -> None:
         """Called once when the daemon stops or the config goes away."""
+
+    async def check(self, ctx: CheckContext) -> str | None:
+        """See whether it could send, and send nothing: is the place there, is the login right?
+
+        `notifyd doctor` asks it. Return what was seen, as a line for a person, or None; raise Retry or
+        Reject with what is wrong. A channel that does not override it has nothing to check.
+        """
+        return None
 
     @abstractmethod
     async def send(self, notification: Notification, ctx: Context) -> str | None:

@@ -29,6 +29,7 @@ class Filter(ABC, Generic[T]):
 
     name: ClassVar[str]
     Options: ClassVar[Any]
+    api_version: ClassVar[int] = 1  # the major version of this API that it is written for
 
     def __init__(self, options: T) -> None:
         self.options = options

@@ -10,9 +10,22 @@ from typing import Any
 
 import pytest
 
-from notifyd.api import Channel, Context, Notification, Options, Reject, Retry, Secret, SecretUrl
+from notifyd.api import (
+    Channel,
+    CheckContext,
+    Context,
+    Http,
+    Logger,
+    Notification,
+    Options,
+    Reject,
+    Retry,
+    Secret,
+    SecretUrl,
+)
+from notifyd.api.masking import secrets_of
 from notifyd.errors import NotifydError
-from notifyd.lane import CONCURRENCY, Lane, lane_of, secrets_of
+from notifyd.lane import CONCURRENCY, Checked, Lane, lane_of
 from notifyd.model import Outcome, Result
 from notifyd.plugin_host import Registered, Registry
 from notifyd.settings.model import NotificationSettings
@@ -350,3 +363,94 @@ async def test_a_lane_takes_no_more_than_its_endpoint_has_connections() -> None:
     assert tried.capacity.free == CONCURRENCY - 3
     assert tried.capacity.lease > timedelta(seconds=7 + 1)
     await tried.close()
+
+
+# -- its check, and what it is handed ------------------------------------------------------------
+
+
+async def checked(check: Callable[[CheckContext], Awaitable[Any]], timeout: float = 5) -> Checked | None:
+    """What a channel's check comes to."""
+
+    class Checking(Tiny):
+        async def check(self, ctx: CheckContext) -> str | None:
+            seen: str | None = await check(ctx)
+            return seen
+
+    tried = lane(Checking)
+    try:
+        return await tried.check(NOW, timeout)
+    finally:
+        await tried.close()
+
+
+async def test_a_channel_without_a_check_has_nothing_to_say() -> None:
+    tried = lane(Tiny)
+    assert await tried.check(NOW, 5) is None
+    await tried.close()
+
+
+async def test_a_check_uses_the_network_and_says_what_it_saw(sink: HttpSink) -> None:
+    async def check(ctx: CheckContext) -> str:
+        answer = await ctx.http.request("GET", sink.url, timeout=ctx.timeout)
+        (await ctx.connect("127.0.0.1", sink.port)).close()
+        ctx.log.info("looked", token=TOKEN)
+        return f"HTTP {answer.status} at {ctx.now:%H:%M}, not {TOKEN}"
+
+    assert await checked(check) == (True, "HTTP 200 at 21:00, not <secret>")
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (Reject(f"the login {TOKEN} is refused"), "the login <secret> is refused"),
+        (Retry("connection refused"), "connection refused"),
+        (KeyError("oops"), "KeyError: 'oops'"),
+        (SystemExit(2), "SystemExit: 2"),
+    ],
+)
+async def test_a_check_that_raises_says_what_is_wrong(error: BaseException, text: str) -> None:
+    async def check(ctx: CheckContext) -> None:
+        raise error
+
+    assert await checked(check) == (False, text)
+
+
+async def test_a_check_that_hangs_has_an_end() -> None:
+    async def check(ctx: CheckContext) -> None:
+        await asyncio.Event().wait()
+
+    assert await checked(check, timeout=0.05) == (False, "not done within 0.05 s")
+
+
+async def test_a_context_has_what_the_api_promises_and_nothing_else() -> None:
+    seen: list[set[str]] = []
+
+    def public(thing: object) -> set[str]:
+        return {name for name in dir(thing) if not name.startswith("_")}
+
+    async def send(notification: Notification, ctx: Context) -> None:
+        seen.extend([public(ctx), public(ctx.http), public(ctx.log)])
+
+    async def check(ctx: CheckContext) -> None:
+        seen.append(public(ctx))
+
+    await attempt(send)
+    await checked(check)
+    assert seen == [public(Context), public(Http), public(Logger), public(CheckContext)]
+
+
+async def test_a_channel_cannot_log_a_secret(said: Said) -> None:
+    async def send(notification: Notification, ctx: Context) -> None:
+        ctx.log.warning(f"using {TOKEN}", token=TOKEN, error=ValueError(TOKEN), event_id=7, event="x")
+
+    assert (await attempt(send)).result is Result.BUG, "event is given twice, which Python itself refuses"
+
+    async def log(notification: Notification, ctx: Context) -> None:
+        ctx.log.warning(f"using {TOKEN}", token=TOKEN, error=ValueError(TOKEN), number=7, exc_info=True)  # noqa: LOG014
+
+    assert (await attempt(log)).result is Result.SENT
+    (line,) = said("using <secret>")
+    assert (line["token"], line["error"], line["number"]) == ("<secret>", "<secret>", 7)
+    assert line["config"] == "ops"
+    assert line["delivery"] == a_notification().id
+    assert "exc_info" not in line

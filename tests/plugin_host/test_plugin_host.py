@@ -231,6 +231,37 @@ def test_a_plugin_that_gives_an_empty_list_is_fine(drop_in: DropIn):
         (pager("Options = PagerOptions", ""), "class Pager, which has no `Options`"),
         (pager("Options = PagerOptions", "Options = dict"), "whose Options is not a subclass of notifyd.api.Options"),
         (pager("number: str", "number: Nowhere"), "whose Options pydantic cannot validate"),
+        (
+            CHANNEL + "api_version = 2\n",
+            "the plugin is written for version 2 of notifyd.api, and this notifyd has version 1",
+        ),
+        (CHANNEL + "api_version = 0\n", "this notifyd has version 1; upgrade the plugin"),
+        (pager("name =", "api_version = 2\n    name ="), "class Pager, which is written for version 2 of notifyd.api"),
+        (weekday("name =", "api_version = 3\n    name ="), "this notifyd has version 1; upgrade notifyd"),
+        (
+            pager("name =", "api_version = '1'\n    name ="),
+            "api_version '1', which is not a whole number; say api_version = 1",
+        ),
+        (
+            "from notifyd.api import Courier",
+            "cannot import name 'Courier' from 'notifyd.api', which is of version 1 (pager.py:1)",
+        ),
+        (
+            pager("(self, notification, ctx)", "(self, notification)"),
+            "whose send takes (self, notification) and not (self, notification, ctx)",
+        ),
+        (
+            pager("    async def send", "    def check(self, ctx): ...\n    async def send"),
+            "class Pager, whose check is not `async def`",
+        ),
+        (
+            pager("    async def send", "    async def open(self, ctx): ...\n    async def send"),
+            "whose open takes (self, ctx) and not (self)",
+        ),
+        (
+            weekday("(self, event, ctx)", "(self, event)"),
+            "class Weekday, whose decide takes (self, event) and not (self, event, ctx)",
+        ),
         (pager("async def send", "async def transmit"), "class Pager, which lacks the method send"),
         (pager("async def send", "def send"), "class Pager, whose send is not `async def`"),
         (weekday("def decide", "def judge"), "class Weekday, which lacks the method decide"),
@@ -347,3 +378,15 @@ def test_an_unreadable_file_is_a_problem(drop_in: DropIn, tmp_path: Path):
     dangling, folder = map(str, drop_in(pager=CHANNEL).problems)
     assert dangling.endswith("dangling.py: could not be loaded: No such file or directory")
     assert folder.endswith("folder.py: could not be loaded: Is a directory")
+
+
+def test_what_a_plugin_prints_while_it_loads_is_kept_out_of_what_a_command_prints(
+    drop_in: DropIn, capsys: pytest.CaptureFixture[str]
+):
+    assert "pager" in drop_in(pager=CHANNEL + "print('hello')\n").channels
+    assert capsys.readouterr() == ("", "hello\n")
+
+
+def test_the_present_version_is_fine(drop_in: DropIn):
+    registry = drop_in(pager=CHANNEL + "api_version = 1\n", weekday=weekday("name =", "api_version = 1\n    name ="))
+    assert registry.problems == ()

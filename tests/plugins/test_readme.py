@@ -8,6 +8,7 @@ import inspect
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ def test_every_block_of_code_is_executed_by_a_test_here():
     assert [name for name, _ in PYTHON] == ["ntfy.py", "logbook.py", "graphite.py", "night.py"]
     assert len(RECEIVER) == 1
     assert len(TOML) == 2
-    assert README.count("```") == 2 * (len(PYTHON) + len(RECEIVER) + len(TOML) + 1), "and one of commands"
+    assert README.count("```") == 2 * (len(PYTHON) + len(RECEIVER) + len(TOML) + 2), "and commands, and signatures"
 
 
 # The examples
@@ -173,7 +174,26 @@ def test_the_api_table_names_the_members_that_there_are():
         members = set(re.findall(r"`([a-z_]+)(?:\(\))?`", words))
         known = {*dir(exported), *getattr(exported, "__annotations__", {})}
         known |= {member.value for member in exported} if name == "Reason" else set()
-        assert members - {"send", "decide"} <= known, name  # which rows about their arguments name
+        assert members - {"send", "check", "decide"} <= known, name  # which rows about their arguments name
+
+
+def test_every_method_has_its_exact_signature_on_the_page():
+    (block,) = re.findall(r"```text\n(Answer\..*?)```", README, re.DOTALL)
+    assert sorted(block.replace("'", "").splitlines(), key=by_name) == sorted(signatures(), key=by_name)
+
+
+def signatures() -> Iterator[str]:
+    """Of all public methods that the exported classes define."""
+    for name in notifyd.api.__all__:
+        exported = getattr(notifyd.api, name)
+        for method, function in vars(exported).items() if inspect.isclass(exported) else ():
+            if inspect.isfunction(function) and not method.startswith("_") and exported is not Severity:
+                word = "async " if inspect.iscoroutinefunction(function) else ""
+                yield f"{word}{name}.{method}{inspect.signature(function)}".replace("'", "")
+
+
+def by_name(line: str) -> str:
+    return line.removeprefix("async ")
 
 
 @pytest.mark.parametrize("hook", [notifyd_channels, notifyd_filters])
