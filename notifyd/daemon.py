@@ -21,6 +21,7 @@ import structlog
 
 from notifyd.clock import Clock, utc_now
 from notifyd.core.rules import Origin
+from notifyd.custody import Custody
 from notifyd.errors import NotifydError
 from notifyd.observe import health as parts
 from notifyd.observe import logs
@@ -36,7 +37,8 @@ from notifyd.settings import NotificationSettings, Settings, SourceSettings, loa
 from notifyd.sources import open_source
 from notifyd.store import configs, cursors, outbox, retention
 from notifyd.store.configs import Provisioned
-from notifyd.store.database import Lock, StoreError, open_database
+from notifyd.store.database import StoreError, open_database
+from notifyd.store.lock import Lock
 from notifyd.store.readers import Readers
 from notifyd.store.thread import StoreThread
 from notifyd.web.app import create_app
@@ -47,6 +49,7 @@ GRACE = 20.0
 """Seconds that attempts in flight have to end when the daemon stops."""
 
 _LOOK_AT_LEASES = timedelta(seconds=30)
+_LOOK_AT_STATE = timedelta(seconds=30)
 _PRUNE = timedelta(hours=1)
 _LOOKED_AT = 0.2
 
@@ -65,6 +68,7 @@ class Daemon:
         self.roster = Roster(settings)
         self.sender: Sender
         self.saved: SavedConfigs
+        self.custody: Custody
         self.server: HttpServer
         self.pollers: list[Poller] = []
         self._running = AsyncExitStack()
@@ -94,8 +98,13 @@ class Daemon:
         running.callback(_locked(sqlite_path(self.settings.daemon.state)).release)
         database = open_database(self.settings.daemon.state, create=True)
         database.close()  # the connection of this thread; the store thread makes its own
+        if database.kept:
+            log.info("the state DB was upgraded; as it was before, it is kept", copy=str(database.kept))
         self.store = StoreThread(database)
         running.push_async_callback(self.store.close)
+        self.custody = Custody(self.store, self.clock, self.health)
+        running.push_async_callback(self.custody.close)
+        self.schedule.add(self.custody.look, _LOOK_AT_STATE, UTC, name="state file")
         now = self.clock()
         left = await self.store(outbox.take_up, now, all_leases=True)
         if left:

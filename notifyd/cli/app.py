@@ -204,6 +204,38 @@ def plugins(
     plugins(config, name, as_json=as_json)
 
 
+@app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(help="Where to; in a folder, under a name with the time.")],
+    config: ConfigFile = DEFAULT_CONFIG,
+    as_json: AsJson = False,
+) -> None:
+    """Copy the state DB to a file, also while the daemon runs."""
+    from notifyd.cli.backup import backup
+
+    backup(config, file, as_json=as_json)
+
+
+@app.command()
+def restore(
+    file: Annotated[Path, typer.Argument(help="A backup.")],
+    config: ConfigFile = DEFAULT_CONFIG,
+    as_json: AsJson = False,
+) -> None:
+    """Make a backup the state DB, while no daemon runs; the old one is kept."""
+    from notifyd.cli.backup import restore
+
+    restore(config, file, as_json=as_json)
+
+
+@app.command()
+def vacuum(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
+    """Make the state DB's file as small as what is in it, while no daemon runs."""
+    from notifyd.cli.vacuum import vacuum
+
+    vacuum(config, as_json=as_json)
+
+
 token = typer.Typer(name="token", no_args_is_help=True, help="Make, list and revoke the tokens of the API.")
 app.add_typer(token)
 

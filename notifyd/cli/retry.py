@@ -11,7 +11,8 @@ from notifyd.clock import utc_now
 from notifyd.errors import NotifydError
 from notifyd.model import Reason
 from notifyd.store import outbox, reads
-from notifyd.store.database import Database, Lock
+from notifyd.store.database import Database
+from notifyd.store.lock import Lock
 from notifyd.store.reads import Delivery
 
 _PAGE = 200

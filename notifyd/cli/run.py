@@ -5,13 +5,24 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import typer
+
 from notifyd import daemon
+from notifyd.cli.output import complain
 from notifyd.observe import logs
 from notifyd.settings import load
+from notifyd.store.errors import StateUnusable
+
+NEEDS_A_PERSON = 3
+"""The exit status where no restart mends it: the unit then leaves it at that."""
 
 
 def run(path: Path) -> None:
-    """Run until it is told to stop. Raises NotifydError where it cannot."""
+    """Run until it is told to stop. Raises NotifydError where it cannot; exit 3 where the state DB cannot be used."""
     settings = load(path)
     logs.configure(settings.daemon.log_level)
-    asyncio.run(daemon.serve(settings))
+    try:
+        asyncio.run(daemon.serve(settings))
+    except StateUnusable as error:
+        complain(str(error))
+        raise typer.Exit(NEEDS_A_PERSON) from None

@@ -12,7 +12,7 @@ from notifyd.cli.output import Cell, count, heading, local, print_json, print_ta
 from notifyd.cli.records import named
 from notifyd.store import audit, reads
 from notifyd.store.audit import ConfigBook, OpenStreak, SourceBook, Status
-from notifyd.store.database import Lock
+from notifyd.store.lock import Lock
 
 
 def status(path: Path, *, as_json: bool) -> None:
@@ -33,8 +33,7 @@ def status(path: Path, *, as_json: bool) -> None:
 def _daemon(lock: Lock) -> str:
     if not lock.held():
         return "no daemon is running"
-    pid = lock.path.read_text(encoding="ascii", errors="replace").strip()
-    return f"the daemon is running, process {pid}"
+    return f"the daemon is running, process {lock.pid}"
 
 
 def _show_sources(found: Status) -> None:

@@ -18,7 +18,8 @@ from notifyd.model import rfc3339
 from notifyd.settings import parse_duration, sqlite_path
 from notifyd.settings.wording import did_you_mean
 from notifyd.store import reads, tokens
-from notifyd.store.database import Database, Lock, open_database
+from notifyd.store.database import Database, open_database
+from notifyd.store.lock import Lock
 from notifyd.store.tokens import Permission, Token
 from notifyd.store.trail import Actor
 

@@ -22,7 +22,8 @@ from notifyd.observe import logs
 from notifyd.settings import NotificationSettings, Settings, load
 from notifyd.settings.wording import did_you_mean
 from notifyd.store import outbox, precedence, reads
-from notifyd.store.database import Database, Lock
+from notifyd.store.database import Database
+from notifyd.store.lock import Lock
 from notifyd.store.outbox import Claimed, Settled
 from notifyd.store.reads import Attempt
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from notifyd.model import rfc3339
 
 SENDER = "sender"
+STATE = "state"
 
 
 def source(name: str) -> str:
@@ -33,7 +34,7 @@ class Health:
         self._turns: dict[str, Turn] = {}
 
     def turn(self, name: str, now: datetime, ok: bool, note: str = "") -> None:
-        """Record that the part `name` (`SENDER`, or `source(NAME)`) has just completed a turn."""
+        """Record that the part `name` (`SENDER`, `STATE`, or `source(NAME)`) has just completed a turn."""
         with self._lock:
             self._turns[name] = Turn(now, ok, note)
 

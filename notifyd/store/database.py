@@ -1,38 +1,34 @@
-"""Opening the state DB: where it is, its pragmas, its migrations, and the lock of the one daemon that uses it."""
+"""The state DB: where it is, its pragmas, its transactions, and how it is opened."""
 
 from __future__ import annotations
 
-import fcntl
-import os
 import sqlite3
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from importlib.resources import as_file, files
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from peewee import DatabaseError, SqliteDatabase
-from playhouse.migrations import Runner
 
-from notifyd.errors import NotifydError
 from notifyd.settings import sqlite_path
+from notifyd.store import schema
+from notifyd.store.errors import StateUnusable as StateUnusable
+from notifyd.store.errors import StoreError as StoreError
+from notifyd.store.errors import plain
+from notifyd.store.lock import Lock
 
 _PRAGMAS = {
     "journal_mode": "wal",
     "synchronous": "full",
     "foreign_keys": 1,
     "cache_size": -8_000,
+    "journal_size_limit": 16_000_000,  # the -wal is cut back to this once a burst is over
 }
 
 PATIENCE = 30.0
 """Seconds to wait for another writer's lock."""
 
-_LOOKS, _A_MOMENT = 10, 0.05
-
-
-class StoreError(NotifydError):
-    """The state DB could not be opened or used; the message says where it is and what to do."""
+_HOW_TO_MEND = "`notifyd restore` a backup, or repair it (sqlite3's .recover)"
 
 
 class Database:
@@ -40,6 +36,7 @@ class Database:
 
     def __init__(self, path: Path, patience: float = PATIENCE) -> None:
         self.path = path
+        self.kept: Path | None = None  # the copy from before its schema was upgraded just now
         self.peewee = SqliteDatabase(str(path), pragmas=_PRAGMAS, timeout=patience)
 
     @contextmanager
@@ -72,101 +69,65 @@ def _cause(error: DatabaseError) -> BaseException:
     return cause
 
 
-class Lock:
-    """The file lock beside a state DB: who holds it is the one daemon. The kernel frees it with the process."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path.with_name(path.name + ".lock")
-        self._file: IO[str] | None = None
-
-    def take(self) -> bool:
-        """Try to become the one daemon; False if there is one already. StoreError where the file cannot be written."""
-        try:
-            file = self.path.open("a+")
-        except OSError as error:
-            raise StoreError(f"the lock file {self.path} cannot be used: {_plain(error)}") from None
-        if not _locked(file):
-            file.close()
-            return False
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
-        self._file = file
-        return True
-
-    def release(self) -> None:
-        """Let go. The file stays: removing it would race with the next daemon."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-
-    def held(self) -> bool:
-        """Whether a daemon is alive, as seen from another process."""
-        try:
-            with self.path.open() as file:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except FileNotFoundError:
-            return False
-        except OSError:
-            return True
-        return False
-
-
-def _locked(file: IO[str]) -> bool:
-    """Lock it. Who only looks whether a daemon is alive holds it too, but for less than a moment."""
-    for _ in range(_LOOKS):
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            time.sleep(_A_MOMENT)
-        else:
-            return True
-    return False
-
-
 def open_database(url: str, *, create: bool, patience: float = PATIENCE) -> Database:
     """Open the state DB and bring its schema up to date; with `create`, make it where there is none.
 
-    Raises StoreError where it is missing, cannot be opened, is no SQLite database, or is newer than this notifyd.
+    Raises StoreError where it is missing, cannot be opened, is no SQLite database, or is newer than this notifyd;
+    StateUnusable, where no restart mends that.
     """
     path = sqlite_path(url)
     if path.is_dir():
-        raise StoreError(f"the state DB {path} cannot be used: it is a directory; daemon.state names a file")
+        raise StateUnusable(f"the state DB {path} cannot be used: it is a directory; daemon.state names a file")
     if not create and not path.is_file():
-        raise StoreError(f"there is no state DB at {path}: the daemon has not run yet (daemon.state says where it is)")
+        raise StoreError(_missing(path))
     try:
-        if create:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if not path.exists():
-                path.touch(mode=0o600)
-        database = Database(path, patience)
-        _migrate(database, create=create)
+        return _made(path, patience) if create else _found(path, patience)
     except (DatabaseError, sqlite3.Error, OSError) as error:
-        raise StoreError(f"the state DB {path} cannot be used: {_plain(error)}") from None
+        kind = StateUnusable if _is_broken(error) else StoreError
+        how = f"; {_HOW_TO_MEND}" if kind is StateUnusable else ""
+        raise kind(f"the state DB {path} cannot be used: {plain(error)}{how}") from None
+
+
+def _made(path: Path, patience: float) -> Database:
+    """The daemon's: made where there never was one, and upgraded."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = Lock(path)
+    if not _anything(path):
+        if lock.remembers():
+            raise StateUnusable(_gone(lock, path))
+        path.touch(mode=0o600)
+    database = Database(path, patience)
+    database.kept = schema.upgrade(database.peewee, path)
+    lock.remember()
     return database
 
 
-def _migrate(database: Database, *, create: bool) -> None:
-    with as_file(files("notifyd.store") / "migrations") as folder:
-        runner = Runner(database.peewee, str(folder))
-        status = runner.status()
-        if unknown := [migration.name for migration in status if migration.path is None]:
-            raise StoreError(
-                f"the state DB {database.path} was made by a newer notifyd (it has {unknown[-1]}): "
-                "upgrade notifyd, or restore the backup that was made before the upgrade"
-            )
-        pending = [migration.name for migration in status if not migration.applied]
-        if pending and not create:
-            raise StoreError(
-                f"the state DB {database.path} is older than this notifyd: start the daemon once to upgrade it"
-            )
-        if pending:
-            runner.up()
+def _found(path: Path, patience: float) -> Database:
+    """A reader's: as it is."""
+    database = Database(path, patience)
+    schema.check(database.peewee, path)
+    return database
 
 
-def _plain(error: Exception) -> str:
-    if isinstance(error, PermissionError):
-        return f"permission denied; it must be writable by the user that runs notifyd ({error.filename})"
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror} ({error.filename})"
-    return str(error)
+def _anything(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > 0
+
+
+def _missing(path: Path) -> str:
+    if path.parent.is_dir() and Lock(path).remembers():
+        return _gone(Lock(path), path)
+    return f"there is no state DB at {path}: the daemon has not run yet (daemon.state says where it is)"
+
+
+def _gone(lock: Lock, path: Path) -> str:
+    rescued = sorted(path.parent.glob(f"{path.name}.rescued-*"))
+    backup = str(rescued[-1]) if rescued else "a backup"
+    return (
+        f"the state DB {path} is gone, though there was one (last begun at {lock.taken_at():%Y-%m-%d %H:%MZ}):"
+        f" put it back, or `notifyd restore` {backup}; to begin anew all the same, remove {lock.path}"
+    )
+
+
+def _is_broken(error: Exception) -> bool:
+    """SQLite's words for a file that it cannot make sense of (SQLITE_CORRUPT, SQLITE_NOTADB)."""
+    return any(words in str(error) for words in ("malformed", "not a database"))

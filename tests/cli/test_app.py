@@ -17,7 +17,22 @@ from tests.sinks.log import JobLog
 from tests.system.process import Process
 from tests.system.site import Site, until, webhook
 
-COMMANDS = ["run", "init", "check", "status", "why", "test", "history", "deliveries", "retry", "sources", "plugins"]
+COMMANDS = [
+    "run",
+    "init",
+    "check",
+    "status",
+    "why",
+    "test",
+    "history",
+    "deliveries",
+    "retry",
+    "sources",
+    "plugins",
+    "backup",
+    "restore",
+    "vacuum",
+]
 LISTINGS = [["status"], ["why", "1"], ["history"], ["deliveries"], ["sources"], ["retry", "--state", "dead"]]
 
 

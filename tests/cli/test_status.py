@@ -10,7 +10,7 @@ import pytest
 
 from notifyd.clock import utc_now
 from notifyd.model import Outcome, Result
-from notifyd.store.database import Lock
+from notifyd.store.lock import Lock
 from tests.cli.conftest import Notifyd, Past, from_beginning, hook
 from tests.sinks.log import JobLog, SyncLog
 from tests.system.site import Site

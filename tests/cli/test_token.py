@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 
-from notifyd.store.database import Lock
+from notifyd.store.lock import Lock
 from tests.cli.conftest import Notifyd, hook, invoke
 from tests.system.site import Site
 

@@ -14,7 +14,7 @@ from anyio.from_thread import start_blocking_portal
 from notifyd.cli.trial import wait
 from notifyd.errors import NotifydError
 from notifyd.store import reads
-from notifyd.store.database import Lock
+from notifyd.store.lock import Lock
 from tests.cli.conftest import Notifyd, Past, aside, from_beginning, hook
 from tests.sinks.http import HANG, HttpSink
 from tests.sinks.log import JobLog

@@ -12,7 +12,7 @@ from notifyd.model import Drop, Hold
 from notifyd.store import books, memory, retention, trail
 from notifyd.store.retention import BATCH
 from notifyd.store.trail import Actor, Deed
-from tests.core.findings import announcement, finding
+from tests.core.findings import announcement, finding, recovery
 from tests.core.logs import RECORDS, RUNS, at, fold, row
 from tests.store.state import SOURCE, State
 
@@ -68,6 +68,69 @@ def test_an_open_streak_keeps_what_opened_it(state: State) -> None:
     prune(state)
     kept = state.db.run("SELECT event_type FROM events ORDER BY seq")
     assert ("consecutive_failures",) in kept
+
+
+def test_who_was_told_of_an_open_streak_is_known_when_it_ends(state: State) -> None:
+    """However long it lasted: its delivery stays as long as what it tells."""
+    found = detect(Memory(), [row(n, "failure", n) for n in range(4)], Rules(), RUNS)
+    state.commit(found)
+    state.send()
+    state.later(6)
+    state.send()
+    state.now += 100 * DAYS
+    prune(state)
+    (streak,) = found.streaks.values()
+    state.tell(recovery(streak.announced or ""))
+    assert len(state.send()) == 1
+    state.db.run("UPDATE streaks SET announced = NULL")
+    state.now += 100 * DAYS
+    prune(state)
+    assert (left(state, "events"), left(state, "deliveries"), left(state, "verdicts")) == (0, 0, 0)
+    state.check_books()
+
+
+@pytest.mark.parametrize(
+    "opens",
+    ["UPDATE cursors SET condition = 'open'", "UPDATE runs SET stuck = 'open' WHERE state = 'open'"],
+    ids=["outage", "stuck"],
+)
+def test_so_it_is_of_an_outage_and_of_a_stuck_run(state: State, opens: str) -> None:
+    state.commit(detect(Memory(), [row("9", "running", 9)], Rules(), RUNS))
+    state.tell(finding("open", condition="open"), finding("other", connector_id="qb"))
+    state.send()
+    state.db.run(opens)
+    state.now += 100 * DAYS
+    prune(state)
+    assert state.db.run("SELECT id FROM events") == [("open",)]
+    assert left(state, "deliveries") == 1
+    state.check_books()
+
+
+def test_a_giant_digest_goes_over_several_batches(state: State) -> None:
+    state.tell(finding("first"))
+    state.send()
+    state.tell(*(finding(str(n)) for n in range(3 * BATCH)), *(finding(f"x{n}") for n in range(3 * BATCH)))
+    state.later(6)
+    state.send()
+    state.now += 100 * DAYS
+    retention.prune(state.db, state.now, 90 * DAYS, 365 * DAYS)
+    assert left(state, "verdicts") == 1 + 6 * BATCH - 5 * BATCH
+    state.check_books()
+    prune(state)
+    assert (left(state, "events"), left(state, "deliveries"), left(state, "verdicts")) == (0, 0, 0)
+    state.check_books()
+
+
+def test_schedules_that_are_silent_go_but_for_those_that_fail_or_were_told(state: State) -> None:
+    log = [row("1", "success", 0, schedule_id="good"), row("2", "failure", 0, schedule_id="bad")]
+    log += [row(f"t{n}", "failure", n, schedule_id="told") for n in range(3)]
+    state.commit(detect(Memory(), log, Rules(), RUNS))
+    state.now += 89 * DAYS
+    prune(state)
+    assert left(state, "streaks") == 3
+    state.now += 2 * DAYS
+    prune(state)
+    assert [row[0] for row in state.db.run("SELECT schedule_id FROM streaks ORDER BY 1")] == ["bad", "told"]
 
 
 @pytest.mark.parametrize("days", [6, 8])

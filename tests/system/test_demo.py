@@ -18,6 +18,7 @@ from notifyd.demo.settings_file import CONFIGS
 from notifyd.settings import sqlite_url
 from notifyd.store import audit, books, reads
 from notifyd.store.database import open_database
+from notifyd.store.lock import Lock
 
 DEMO = (sys.executable, "-m", "notifyd", "demo")
 
@@ -62,7 +63,7 @@ def folder_of(tmp_path: Path) -> Path:
 
 def daemon_of(tmp_path: Path) -> int:
     """The process id of its daemon."""
-    return int((folder_of(tmp_path) / "state.db.lock").read_text())
+    return int(Lock(folder_of(tmp_path) / "state.db").pid)
 
 
 def assert_gone(process_id: int) -> None:

@@ -1,0 +1,113 @@
+"""The file beside a state DB: who locks it is the one daemon, and it remembers that there was a state DB.
+
+1234                      the process that locked it last
+a state DB was made here  so that one that was deleted is not silently begun anew
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO
+
+from notifyd.store.errors import StoreError, plain
+
+_LOOKS, _A_MOMENT = 10, 0.05
+_MADE = "a state DB was made here"
+
+
+class Lock:
+    """The file lock beside a state DB. The kernel frees it with the process."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.with_name(path.name + ".lock")
+        self._file: IO[str] | None = None
+
+    def take(self) -> bool:
+        """Try to become the one daemon; False if there is one already. StoreError where the file cannot be written."""
+        try:
+            file = self.path.open("a+")
+        except OSError as error:
+            raise StoreError(f"the lock file {self.path} cannot be used: {plain(error)}") from None
+        if not _locked(file):
+            file.close()
+            return False
+        remembered = self._lines()[1:]
+        file.truncate(0)
+        file.write("".join(f"{line}\n" for line in [str(os.getpid()), *remembered]))
+        file.flush()
+        self._file = file
+        return True
+
+    def release(self) -> None:
+        """Let go. The file stays: removing it would race with the next daemon, and forget what it remembers."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def held(self) -> bool:
+        """Whether a daemon is alive, as seen from another process."""
+        try:
+            with self.path.open() as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+        return False
+
+    @property
+    def pid(self) -> str:
+        """The process that locked it last; empty where there was none."""
+        return next(iter(self._lines()), "")
+
+    def remember(self) -> None:
+        """From now on it is known that there is a state DB."""
+        if not self.remembers():
+            with self.path.open("a") as file:
+                file.write(f"{_MADE}\n" if self._lines() else f"0\n{_MADE}\n")
+
+    def remembers(self) -> bool:
+        """Whether there ever was a state DB."""
+        return _MADE in self._lines()
+
+    def taken_at(self) -> datetime:
+        """When a daemon last began."""
+        return datetime.fromtimestamp(self.path.stat().st_mtime, UTC)
+
+    def _lines(self) -> list[str]:
+        try:
+            return self.path.read_text(encoding="utf-8", errors="replace").splitlines()
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise StoreError(f"the lock file {self.path} cannot be used: {plain(error)}") from None
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Keep daemons from the state DB meanwhile. Raises StoreError where one runs."""
+    lock = Lock(path)
+    if not lock.take():
+        raise StoreError(f"a notifyd runs on the state DB {path}: stop it first")
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _locked(file: IO[str]) -> bool:
+    """Lock it. Who only looks whether a daemon is alive holds it too, but for less than a moment."""
+    for _ in range(_LOOKS):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            time.sleep(_A_MOMENT)
+        else:
+            return True
+    return False
