@@ -63,13 +63,14 @@ def text_of(value: object) -> str:
 
 
 class Watching:
-    """The HTTP seam of one attempt: it remembers the last status, for the history."""
+    """The HTTP seam of one attempt: it remembers the last answer's status and note, for the history."""
 
-    __slots__ = ("_inner", "_status")
+    __slots__ = ("_inner", "_note", "_status")
 
     def __init__(self, inner: Http) -> None:
         self._inner = inner
         self._status: int | None = None
+        self._note = ""
 
     async def request(
         self,
@@ -82,13 +83,18 @@ class Watching:
     ) -> Answer:
         """As `notifyd.api.Http`."""
         answer = await self._inner.request(method, url, headers=headers, body=body, timeout=timeout)
-        self._status = answer.status
+        self._status, self._note = answer.status, answer.note
         return answer
 
 
 def last_status(http: Watching) -> int | None:
     """Of the last answer, if there was one."""
     return http._status
+
+
+def last_note(http: Watching) -> str:
+    """Of the last answer; empty where there is nothing to say."""
+    return http._note
 
 
 class CheckUp:

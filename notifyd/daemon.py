@@ -19,6 +19,7 @@ from typing import Any
 
 import structlog
 
+from notifyd import fast
 from notifyd.clock import Clock, utc_now
 from notifyd.core.rules import Origin
 from notifyd.custody import Custody
@@ -221,7 +222,13 @@ async def serve(settings: Settings) -> None:
     stop, reload = _signals()
     daemon = Daemon(settings)
     await daemon.start()
-    log.info("started", state=settings.daemon.state, sources=len(daemon.pollers), configs=len(daemon.roster.lanes))
+    log.info(
+        "started",
+        state=settings.daemon.state,
+        sources=len(daemon.pollers),
+        configs=len(daemon.roster.lanes),
+        sends_by=fast.said(fast.chosen(settings.daemon.fast)),
+    )
     await _until(daemon.ready(), stop)
     notify("READY=1", "STATUS=running")
     while await _first(stop, reload) is reload:

@@ -14,7 +14,7 @@ import structlog
 
 from notifyd.api import Channel, HttpOptions, Logger, Notification, Reject, Retry
 from notifyd.api.masking import masked, secrets_of
-from notifyd.context import Attempt, ChannelLog, CheckUp, Words, last_status
+from notifyd.context import Attempt, ChannelLog, CheckUp, Words, last_note, last_status
 from notifyd.context import text_of as plain
 from notifyd.core.plan import Recipient
 from notifyd.errors import NotifydError
@@ -128,7 +128,7 @@ class Lane:
             if limit.expired():
                 return self._outcome(Result.RETRY, f"no answer within {seconds:g} s")
             return self._bug(notification, error)
-        notes = [words.note, note if isinstance(note, str) else ""]
+        notes = [words.note, last_note(ctx.http), note if isinstance(note, str) else ""]
         return self._outcome(Result.SENT, "; ".join(filter(None, notes)), last_status(ctx.http))
 
     def _bug(self, notification: Notification, error: BaseException) -> Outcome:
@@ -148,7 +148,12 @@ class Lane:
 
 
 def lane_of(
-    notification: NotificationSettings, registry: Registry, guard: Guard | None = None, public_url: str | None = None
+    notification: NotificationSettings,
+    registry: Registry,
+    guard: Guard | None = None,
+    public_url: str | None = None,
+    *,
+    fast: bool = False,
 ) -> Lane:
     """The lane of a config, its channel made from its options; with a guard where the API made the config.
 
@@ -162,7 +167,7 @@ def lane_of(
         recipient_of(notification),
         notification.notification_type,
         channel,
-        HttpClient(timeout=notification.timeout.total_seconds(), dialer=dialer, options=reach),
+        HttpClient(timeout=notification.timeout.total_seconds(), dialer=dialer, options=reach, fast=fast),
         dialer,
         notification.timeout,
         log.bind(config=notification.name),

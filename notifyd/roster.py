@@ -13,6 +13,7 @@ from typing import overload
 
 import structlog
 
+from notifyd import fast
 from notifyd.filtering import Gate, gate_of, recipient_of
 from notifyd.lane import Lane, lane_of
 from notifyd.outbound import Guard
@@ -66,6 +67,7 @@ class Roster:
         self.lanes: dict[str, Lane] = {}
         self._settings = settings
         self._guard = Guard(settings.security.allow_private_targets)
+        self._fast = fast.chosen(settings.daemon.fast)
         self._leaving: set[asyncio.Task[None]] = set()
 
     async def put(self, notification: NotificationSettings, drained: Drained | None = None) -> None:
@@ -77,7 +79,7 @@ class Roster:
     async def put_lane(self, notification: NotificationSettings, drained: Drained | None = None) -> None:
         """Only send for it what is in the outbox; no event is planned for it."""
         guard = self._guard if notification.id else None
-        lane = lane_of(notification, self._settings.registry, guard, self._settings.http.public_url)
+        lane = lane_of(notification, self._settings.registry, guard, self._settings.http.public_url, fast=self._fast)
         await _open(lane)
         before = self.lanes.get(lane.recipient.id)
         self.lanes[lane.recipient.id] = lane

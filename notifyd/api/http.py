@@ -20,11 +20,15 @@ _COME_AGAIN = frozenset({408, 425, 429})
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An HTTP answer. Header names are lower case; `excerpt` is the start of the body as clean text."""
+    """An HTTP answer. Header names are lower case; `excerpt` is the start of the body as clean text.
+
+    `note` is for the history: the rest of the body did not come in time, though the status did.
+    """
 
     status: int
     headers: Mapping[str, str]
     excerpt: str
+    note: str = ""
 
     def raise_for_status(self, now: datetime | None = None) -> None:
         """Say what the status means for a delivery: the one place where HTTP statuses are classified.

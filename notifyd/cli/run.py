@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import typer
 
-from notifyd import daemon
+from notifyd import daemon, fast
 from notifyd.cli.output import complain
 from notifyd.observe import logs
 from notifyd.settings import load
@@ -22,7 +21,7 @@ def run(path: Path) -> None:
     settings = load(path)
     logs.configure(settings.daemon.log_level)
     try:
-        asyncio.run(daemon.serve(settings))
+        fast.run(daemon.serve(settings), fast.chosen(settings.daemon.fast))
     except StateUnusable as error:
         complain(str(error))
         raise typer.Exit(NEEDS_A_PERSON) from None

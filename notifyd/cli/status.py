@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from notifyd import fast
 from notifyd.cli.listings import ATTEMPT_COLUMNS, attempt_cells
 from notifyd.cli.options import read_settings
 from notifyd.cli.output import Cell, count, heading, local, print_json, print_table, say
@@ -17,12 +18,14 @@ from notifyd.store.lock import Lock
 
 def status(path: Path, *, as_json: bool) -> None:
     """Show where everything stands."""
-    with reads.opened(read_settings(path).daemon.state) as db:
+    settings = read_settings(path)
+    with reads.opened(settings.daemon.state) as db:
         found, lock, state = audit.status(db), Lock(db.path), db.path
     if as_json:
         print_json(_json(found, state, alive=lock.held()))
         return
     say(f"{_daemon(lock)} · settings {path} · state {state}")
+    say(f"it sends by {fast.said(fast.chosen(settings.daemon.fast))}")
     _show_sources(found)
     _show_configs(found)
     print_table(_STREAK_COLUMNS, map(_streak_cells, found.streaks), title="Failing schedules")

@@ -42,14 +42,18 @@ class Dialer:
             self.guard.check(host, addresses)
         return await (connect(addresses[0]) if len(addresses) == 1 else _race(addresses, connect, discard))
 
-    async def connect(self, host: str, port: int) -> socket.socket:
-        """A connected, non-blocking socket: `notifyd.api.Context.connect`."""
+    async def open(self, host: str, port: int) -> socket.socket:
+        """A connected, non-blocking socket. Raises as `dial` does."""
 
         def connect(address: str) -> Coroutine[Any, Any, socket.socket]:
             return _connected(address, port)
 
+        return await self.dial(host, connect, _close)
+
+    async def connect(self, host: str, port: int) -> socket.socket:
+        """The same for a channel: `notifyd.api.Context.connect`."""
         try:
-            return await self.dial(host, connect, _close)
+            return await self.open(host, port)
         except OSError as error:
             raise Retry(explain(error, host, port)) from None
 

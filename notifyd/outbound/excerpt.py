@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-
-import httpx
+from collections.abc import Iterable, Mapping
 
 from notifyd.api.options import MASK
 
@@ -13,17 +11,18 @@ LONGEST = 500
 """Characters of an answer that are kept."""
 
 _UNPRINTABLE = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]+")
+_CHARSET = re.compile(r"charset\s*=\s*[\"']?([\w.:-]+)", re.IGNORECASE)
 _SHORTEST_SECRET = 4  # a shorter text is in too many innocent words, and no secret
 
 
-def excerpt(response: httpx.Response, body: bytes, secrets: Iterable[str]) -> str:
+def excerpt(headers: Mapping[str, str], body: bytes, secrets: Iterable[str]) -> str:
     """At most LONGEST printable characters of the body, with every secret of the request masked.
 
     Endpoints echo: "Cannot POST /hooks/SECRET" is an ordinary 404.
     """
-    if response.headers.get("content-encoding", "identity") != "identity":
+    if headers.get("content-encoding", "identity") != "identity":
         return ""  # we asked for identity; what came anyway might be a bomb
-    text = _UNPRINTABLE.sub(" ", _decoded(response, body)).strip()
+    text = _UNPRINTABLE.sub(" ", _decoded(headers, body)).strip()
     text = mask(text, secrets)
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
@@ -35,8 +34,9 @@ def mask(text: str, secrets: Iterable[str]) -> str:
     return text
 
 
-def _decoded(response: httpx.Response, body: bytes) -> str:
+def _decoded(headers: Mapping[str, str], body: bytes) -> str:
+    charset = _CHARSET.search(headers.get("content-type", ""))
     try:
-        return body.decode(response.charset_encoding or "utf-8", errors="replace")
+        return body.decode(charset[1] if charset else "utf-8", errors="replace")
     except (LookupError, ValueError):
         return body.decode("utf-8", errors="replace")

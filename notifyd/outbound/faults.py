@@ -8,9 +8,8 @@ import socket
 import ssl
 from collections.abc import Iterator
 
-import httpx
-
 from notifyd.outbound.target import Target, label_of
+from notifyd.outbound.wire import Broken, ProxyRefused, Unreached
 
 _DROPPED = (errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED)
 
@@ -22,14 +21,14 @@ def explain(error: Exception, host: str, port: int) -> str:
         if isinstance(cause, socket.gaierror):
             return f"cannot resolve host {host} ({_lower(cause.strerror)})"
     what = next(filter(None, map(_tls, causes)), None) or next(filter(None, map(_network, causes)), None)
-    return f"{label_of(host, port)}: {what or _protocol(error)}"
+    return f"{label_of(host, port)}: {what or _said(error)}"
 
 
 def explain_proxied(error: Exception, target: Target, proxy: Target) -> str:
     """The same for a request through a proxy: what failed to connect is the way to the proxy."""
-    if isinstance(error, httpx.ProxyError):
+    if isinstance(error, ProxyRefused):
         return f"the proxy {proxy.label} lets nothing through: {str(error)[:100]}"
-    if isinstance(error, httpx.ConnectError | OSError) and not any(map(_tls, _causes(error))):
+    if isinstance(error, Unreached | OSError) and not any(map(_tls, _causes(error))):
         return f"{explain(error, proxy.host, proxy.port)} (the proxy)"
     return explain(error, target.host, target.port)
 
@@ -61,15 +60,8 @@ def _network(cause: BaseException) -> str | None:
     return _lower(os.strerror(cause.errno))
 
 
-def _protocol(error: Exception) -> str:
-    if isinstance(error, httpx.NetworkError):
-        return "connection lost"
-    text = str(error)
-    if "disconnected" in text:
-        return "it closed the connection without an answer"
-    if "closed" in text:
-        return "it closed the connection in the middle of its answer"
-    return "what it answered is not HTTP"
+def _said(error: Exception) -> str:
+    return (str(error) if isinstance(error, Broken) else "") or "connection lost"
 
 
 def _lower(text: str | None) -> str:

@@ -19,9 +19,11 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 class Target:
     """One http or https URL. Path, query and userinfo are secret; `label`, "host:port", is not."""
 
-    url: httpx.URL
+    scheme: str
     host: str  # a name, or an address without brackets
     port: int
+    path: bytes  # and query, as they are sent
+    authority: str  # the header Host
     label: str
     authorization: str | None  # HTTP Basic, where the URL has a userinfo
     secrets: frozenset[str]
@@ -43,13 +45,25 @@ class Target:
         if not 0 < port < 65536:
             raise Reject(f"the URL has port {port}, and ports are 1 to 65535")
         return cls(
-            url=url,
+            scheme=url.scheme,
             host=host,
             port=port,
+            path=url.raw_path,
+            authority=url.netloc.decode(),
             label=label_of(host, port),
             authorization=_basic(url),
             secrets=frozenset(_secrets(url)),
         )
+
+    @property
+    def has_default_port(self) -> bool:
+        """Whether the port goes without saying."""
+        return self.port == _DEFAULT_PORTS[self.scheme]
+
+    @property
+    def origin(self) -> tuple[str, str, int]:
+        """What connections can be used for."""
+        return self.scheme, self.host, self.port
 
 
 def label_of(host: str, port: int) -> str:

@@ -9,12 +9,15 @@ import certifi
 from notifyd.api import HttpOptions
 from notifyd.api.files import show, trust_only
 
+_PROTOCOLS = ["http/1.1"]
+
 
 def context_for(options: HttpOptions) -> ssl.SSLContext:
     """The TLS of one config. Raises ValueError, in one line, where a file cannot be used."""
     if not options.ca_file and not options.client_cert:
         return system_trust()
     context = trust_only(options.ca_file) if options.ca_file else _trusting_the_system()
+    context.set_alpn_protocols(_PROTOCOLS)
     if options.client_cert:
         show(context, options.client_cert, options.client_key)
     return context
@@ -23,7 +26,9 @@ def context_for(options: HttpOptions) -> ssl.SSLContext:
 @functools.cache
 def system_trust() -> ssl.SSLContext:
     """One for all configs that name no file: reading the system's list is slow."""
-    return _trusting_the_system()
+    context = _trusting_the_system()
+    context.set_alpn_protocols(_PROTOCOLS)
+    return context
 
 
 def _trusting_the_system() -> ssl.SSLContext:

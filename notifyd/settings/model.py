@@ -24,6 +24,7 @@ from notifyd.settings.columns import Columns, Statuses
 from notifyd.settings.cron import Poll
 from notifyd.settings.durations import Duration, at_least, at_most
 from notifyd.settings.values import (
+    Fast,
     Folder,
     HttpUrl,
     Listen,
@@ -58,6 +59,9 @@ class DaemonSettings(Table):
     )
     audit_retention: Annotated[Duration, AfterValidator(at_least("1h"))] = Field(
         timedelta(days=365), description="How long it is kept who did what through the API."
+    )
+    fast: Fast = Field(
+        None, description="Whether the extra `fast` sends (httptools on uvloop). Default: where it is installed."
     )
 
 

@@ -24,6 +24,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from notifyd import fast
 from notifyd.api import Secret
 from notifyd.render import check_template
 from notifyd.settings.durations import DURATION_SCHEMA, as_duration, format_duration
@@ -120,6 +121,15 @@ def _folder(value: Any) -> Path:
 
 
 Folder = Annotated[Path, PlainValidator(_folder), PlainSerializer(str), WithJsonSchema({"type": "string"})]
+
+
+def _fast(value: bool | None) -> bool | None:
+    if value and not fast.installed():
+        raise ValueError("needs what is not installed; pip install 'notifyd[fast]'")
+    return value
+
+
+Fast = Annotated[bool | None, AfterValidator(_fast)]
 
 
 def _network(value: Any) -> ipaddress.IPv4Network | ipaddress.IPv6Network:

@@ -50,6 +50,7 @@ def test_for_people(site: Site, notifyd: Notifyd) -> None:
     answer = notifyd("status")
     assert answer.exit_code == 0
     assert answer.stdout.startswith(f"no daemon is running · settings {site.file} · state {site.state}\n")
+    assert "it sends by httptools on uvloop\n" in answer.stdout
     assert answer.stdout.endswith("The books balance\n")
     assert answer.stdout.count("balanced") == 3
     assert "each failure by itself: too few in a row" in answer.stdout

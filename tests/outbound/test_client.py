@@ -18,9 +18,10 @@ import trustme
 from notifyd import __version__
 from notifyd.api import Answer, HttpOptions, Reject, Retry
 from notifyd.outbound import HttpClient
-from notifyd.outbound.transport import CONNECTIONS
+from notifyd.outbound.endpoint import CONNECTIONS
+from tests.outbound import ways
 from tests.outbound.places import closed_port, never_accepting, server_side
-from tests.sinks.http import DRIP, HALF_CLOSE, HANG, RESET, RESET_IN_BODY, HttpSink, Request
+from tests.sinks.http import DRIP, DRIP_BODY, HALF_CLOSE, HANG, RESET, RESET_IN_BODY, HttpSink, Request
 
 NOW = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)
 SECRETS = ("hook-5ecret", "t0ken", "us3r", "passw0rd")  # of path, query and userinfo
@@ -139,7 +140,7 @@ async def test_proxies_and_netrc_of_the_environment_are_ignored(
         monkeypatch.setenv(name, f"http://127.0.0.1:{closed_port()}")
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login ann password s3cret\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    async with contextlib.aclosing(HttpClient(timeout=5)) as http:
+    async with contextlib.aclosing(ways.http_client(timeout=5)) as http:
         await http.request("POST", sink.url)
     assert "authorization" not in sink.requests[0].headers
 
@@ -219,6 +220,52 @@ async def test_an_endpoint_that_does_not_answer_is_worth_a_retry(how: str, http:
     assert time.monotonic() - began < 10 * IMPATIENT
 
 
+async def test_an_answer_whose_rest_is_late_is_one_and_says_so(http: HttpClient, sink: HttpSink):
+    sink.answer = DRIP_BODY
+    answer = await http.request("POST", secret_url(sink), timeout=IMPATIENT)
+    answer.raise_for_status()
+    assert set(answer.excerpt) == {"x"}
+    assert answer.note == f"127.0.0.1:{sink.port}: the rest of its answer had not come after {IMPATIENT} s"
+    await sink.wait_until_deserted()
+
+
+@pytest.mark.parametrize("body", [b"", b"not this"])
+async def test_a_head_has_no_body(body: bytes, http: HttpClient, sink: HttpSink):
+    sink.answer = (200, {}, body)
+    assert (await http.request("HEAD", sink.url)).status == 200
+
+
+async def test_answers_that_come_before_the_answer_are_passed_over(http: HttpClient, sink: HttpSink):
+    early = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
+    sink.answer = early + early + b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\nok"
+    answer = await http.request("POST", sink.url)
+    assert (answer.status, answer.headers, answer.excerpt) == (201, {"content-length": "2"}, "ok")
+
+
+async def test_a_body_may_end_with_its_connection_or_come_in_pieces(http: HttpClient, sink: HttpSink):
+    sink.script = [
+        b"HTTP/1.0 200 OK\r\n\r\nuntil the end",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nin \r\n6\r\npieces\r\n0\r\n\r\n",
+    ]
+    assert (await http.request("POST", sink.url)).excerpt == "until the end"
+    assert (await http.request("POST", sink.url)).excerpt == "in pieces"
+
+
+async def test_what_nobody_asked_for_is_no_answer_to_the_next_request(http: HttpClient, sink: HttpSink):
+    twice = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfirst" + b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n"
+    sink.script = [twice]
+    assert (await http.request("POST", sink.url)).excerpt == "first"
+    assert (await http.request("POST", sink.url)).status == 200
+    assert sink.connections == 2
+
+
+async def test_a_switch_to_another_protocol_is_the_end(http: HttpClient, sink: HttpSink):
+    sink.script = [b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nxxxx"]
+    with contextlib.suppress(Retry):  # either is fine, and no other request goes over it
+        assert (await http.request("POST", sink.url)).status == 101
+    assert (await http.request("POST", sink.url)).status == 200
+
+
 async def test_a_refused_connection(http: HttpClient):
     port = closed_port()
     with pytest.raises(Retry, match=rf"^127\.0\.0\.1:{port}: connection refused$"):
@@ -262,7 +309,7 @@ async def test_a_certificate_of_the_ca_file_is_trusted(tmp_path: Path):
     ca = trustme.CA()
     async with (
         HttpSink("localhost", tls=server_side(ca, "localhost")) as sink,
-        contextlib.aclosing(HttpClient(timeout=5, options=trusting(ca, tmp_path))) as http,
+        contextlib.aclosing(ways.http_client(timeout=5, options=trusting(ca, tmp_path))) as http,
     ):
         assert (await http.request("POST", sink.url)).status == 200
 
@@ -278,7 +325,7 @@ async def test_a_bad_certificate_says_what_is_bad(name: str, expires: datetime |
     ca = trustme.CA()
     async with (
         HttpSink("localhost", tls=server_side(ca, name, expires)) as sink,
-        contextlib.aclosing(HttpClient(timeout=5, options=trusting(ca, tmp_path))) as http,
+        contextlib.aclosing(ways.http_client(timeout=5, options=trusting(ca, tmp_path))) as http,
     ):
         with pytest.raises(Retry) as caught:
             await http.request("POST", sink.url)

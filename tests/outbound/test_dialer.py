@@ -15,6 +15,7 @@ from notifyd.api import Retry
 from notifyd.outbound import Dialer, HttpClient, Resolver
 from notifyd.outbound.dialer import HEAD_START
 from notifyd.outbound.resolver import MOST
+from tests.outbound import ways
 from tests.outbound.places import Book, closed_port, never_accepting
 from tests.sinks.http import HttpSink
 
@@ -44,7 +45,7 @@ def dead_server() -> Iterator[DeadServer]:
 
 
 def client(lookup: DeadServer | Book) -> HttpClient:
-    return HttpClient(timeout=5, dialer=Dialer(resolver=Resolver(lookup)))
+    return ways.http_client(timeout=5, dialer=Dialer(resolver=Resolver(lookup)))
 
 
 def lookups() -> int:

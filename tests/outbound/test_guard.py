@@ -12,6 +12,7 @@ import trustme
 
 from notifyd.api import HttpOptions, Reject, Retry, SecretUrl
 from notifyd.outbound import Dialer, Guard, HttpClient, Resolver
+from tests.outbound import ways
 from tests.outbound.places import Book, closed_port, server_side
 from tests.sinks.http import HttpSink
 
@@ -20,7 +21,7 @@ LOOPBACK = ipaddress.ip_network("127.0.0.1/32")
 
 def guarded(resolver: Resolver | None = None, *allowed: ipaddress.IPv4Network) -> HttpClient:
     """The client of a config that came through the API."""
-    return HttpClient(timeout=5, dialer=Dialer(Guard(allowed), resolver))
+    return ways.http_client(timeout=5, dialer=Dialer(Guard(allowed), resolver))
 
 
 @pytest.fixture
@@ -149,7 +150,7 @@ async def test_no_other_protocol_does(sink: HttpSink):
 
 
 async def test_without_a_guard_a_settings_file_may_send_anywhere(sink: HttpSink):
-    async with contextlib.aclosing(HttpClient(timeout=5)) as http:
+    async with contextlib.aclosing(ways.http_client(timeout=5)) as http:
         assert (await http.request("POST", sink.url)).status == 200
 
 
@@ -190,7 +191,7 @@ async def test_the_certificate_is_that_of_the_name(tmp_path: Path):
     async with (
         HttpSink(tls=server_side(ca, "hook.example")) as sink,
         contextlib.aclosing(
-            HttpClient(timeout=5, dialer=dialer, options=HttpOptions(ca_file=tmp_path / "ca.pem"))
+            ways.http_client(timeout=5, dialer=dialer, options=HttpOptions(ca_file=tmp_path / "ca.pem"))
         ) as http,
     ):
         assert (await http.request("POST", f"https://hook.example:{sink.port}/x")).status == 200
@@ -220,7 +221,9 @@ async def test_proxy_variables_lead_nowhere(monkeypatch: pytest.MonkeyPatch, sin
 
 async def test_what_a_proxy_would_resolve_cannot_be_judged(sink: HttpSink):
     options = HttpOptions(proxy=SecretUrl(sink.url))
-    async with contextlib.aclosing(HttpClient(timeout=5, dialer=Dialer(Guard([LOOPBACK])), options=options)) as http:
+    async with contextlib.aclosing(
+        ways.http_client(timeout=5, dialer=Dialer(Guard([LOOPBACK])), options=options)
+    ) as http:
         with pytest.raises(Reject, match="made through the API cannot use a proxy"):
             await http.request("POST", "http://hook.example/x")
     assert sink.connections == 0

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from notifyd.api import HttpOptions, Retry
 from notifyd.api.options import settings_only
 from notifyd.outbound import Dialer, HttpClient
+from tests.outbound import ways
 from tests.outbound.places import Book, closed_port, server_side
 from tests.sinks.http import HttpSink
 from tests.sinks.proxy import HttpProxy
@@ -43,7 +44,7 @@ def files(tmp_path: Path) -> Files:
 
 
 def client(**options: Any) -> HttpClient:
-    return HttpClient(timeout=5, options=HttpOptions.model_validate(options))
+    return ways.http_client(timeout=5, options=HttpOptions.model_validate(options))
 
 
 def problems(**options: Any) -> list[tuple[str, str]]:
@@ -235,7 +236,7 @@ async def test_a_proxy_that_is_not_there_is_named(scheme: str):
 async def test_a_proxy_without_an_address_is_named():
     dialer = Dialer(resolver=Book().resolver())
     options = HttpOptions.model_validate({"proxy": "http://proxy.example:3128"})
-    async with contextlib.aclosing(HttpClient(timeout=5, dialer=dialer, options=options)) as http:
+    async with contextlib.aclosing(ways.http_client(timeout=5, dialer=dialer, options=options)) as http:
         with pytest.raises(Retry, match=r"^cannot resolve host proxy\.example \(.*\) \(the proxy\)$"):
             await http.request("POST", "https://hook.example/x")
 

@@ -16,13 +16,13 @@ import pytest
 import trustme
 
 from notifyd.api import Channel, Reject, Retry
-from notifyd.outbound import HttpClient
 from notifyd_plugins.apprise import AppriseChannel
 from notifyd_plugins.slack import SlackChannel
 from notifyd_plugins.webhook import WebhookChannel
+from tests.outbound import ways
 from tests.outbound.places import closed_port, server_side
 from tests.sinks.context import TestContext, a_notification
-from tests.sinks.http import DRIP, HALF_CLOSE, HANG, RESET, RESET_IN_BODY, Answer, HttpSink
+from tests.sinks.http import DRIP, DRIP_BODY, HALF_CLOSE, HANG, RESET, RESET_IN_BODY, Answer, HttpSink
 
 pytestmark = pytest.mark.filterwarnings(  # Apprise still imports what later Pythons lack
     "ignore:.* is deprecated and slated for removal:DeprecationWarning"
@@ -85,7 +85,7 @@ async def sink() -> AsyncIterator[HttpSink]:
 
 async def outcome(channel: Channel[Any]) -> Retry | Reject:
     notification = a_notification()
-    async with contextlib.aclosing(HttpClient(timeout=IMPATIENT)) as http:
+    async with contextlib.aclosing(ways.http_client(timeout=IMPATIENT)) as http:
         with pytest.raises((Retry, Reject)) as caught:
             async with asyncio.timeout(10):
                 await channel.send(notification, TestContext(notification, http=http, timeout=IMPATIENT))
@@ -157,5 +157,15 @@ async def test_no_tls_at_all(channel_of: Callable[[str], Channel[Any]], sink: Ht
 async def test_a_huge_answer_is_an_answer(channel_of: Callable[[str], Channel[Any]], sink: HttpSink):
     sink.answer = (200, {}, b"x" * 5_000_000)
     notification = a_notification()
-    async with contextlib.aclosing(HttpClient(timeout=5)) as http:
+    async with contextlib.aclosing(ways.http_client(timeout=5)) as http:
+        await channel_of(secret_url(sink.port)).send(notification, TestContext(notification, http=http))
+
+
+@OVER_OUR_HTTP
+async def test_what_was_taken_is_sent_though_the_rest_of_the_answer_is_late(
+    channel_of: Callable[[str], Channel[Any]], sink: HttpSink
+):
+    sink.answer = DRIP_BODY
+    notification = a_notification()
+    async with contextlib.aclosing(ways.http_client(timeout=IMPATIENT)) as http:
         await channel_of(secret_url(sink.port)).send(notification, TestContext(notification, http=http))

@@ -8,7 +8,8 @@
         assert third.json() == {...}
 
 A reply is a status, `(status, headers, body)`, raw bytes (written as they are, then the connection is
-closed), HANG, RESET, RESET_IN_BODY, HALF_CLOSE or DRIP; or a callable, also an async one, from Request to a reply.
+closed), HANG, RESET, RESET_IN_BODY, HALF_CLOSE, DRIP or DRIP_BODY; or a callable, also an async one, from
+Request to a reply.
 """
 
 from __future__ import annotations
@@ -35,9 +36,10 @@ class Behaviour(enum.Enum):
     RESET_IN_BODY = "promise 1,000 bytes, send ten and reset"
     HALF_CLOSE = "say that nothing more will be sent, and go on reading"
     DRIP = "send a header line every 50 ms, for ever"
+    DRIP_BODY = "answer 200, and send a byte of its body every 50 ms"
 
 
-HANG, RESET, RESET_IN_BODY, HALF_CLOSE, DRIP = Behaviour
+HANG, RESET, RESET_IN_BODY, HALF_CLOSE, DRIP, DRIP_BODY = Behaviour
 
 
 class Request(NamedTuple):
@@ -183,10 +185,11 @@ async def _misbehave(reply: Behaviour, reader: asyncio.StreamReader, writer: asy
     elif reply is HALF_CLOSE:
         writer.write_eof()
         await reader.read()
-    elif reply is DRIP:
+    elif reply in (DRIP, DRIP_BODY):
         writer.write(b"HTTP/1.1 200 OK\r\n")
+        writer.write(b"Content-Length: 1000\r\n\r\n" if reply is DRIP_BODY else b"")
         while not reader.at_eof():
-            writer.write(b"X-Patience: please\r\n")
+            writer.write(b"x" if reply is DRIP_BODY else b"X-Patience: please\r\n")
             await writer.drain()
             await asyncio.sleep(0.05)
     else:
