@@ -122,14 +122,28 @@ def only_problem(registry: Registry) -> str:
 
 def test_the_channels_and_filters_of_notifyd_are_plugins_like_any_other():
     registry = discover(None)
-    assert list(registry.channels) == ["apprise", "email", "slack", "webhook"]
+    assert list(registry.channels) == [
+        "apprise",
+        "command",
+        "discord",
+        "email",
+        "ntfy",
+        "pagerduty",
+        "slack",
+        "teams",
+        "telegram",
+        "webhook",
+    ]
     assert list(registry.filters) == [
         "connectors",
         "entity_types",
         "error_types",
         "event_types",
+        "match",
         "min_severity",
+        "quiet_hours",
         "tenants",
+        "throttle",
     ]
     assert registry.problems == ()
     assert registry.channels["slack"].origin.endswith("(notifyd_plugins.slack)")

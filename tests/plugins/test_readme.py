@@ -61,7 +61,7 @@ def names_in_table(heading: str) -> list[str]:
 
 
 def test_every_block_of_code_is_executed_by_a_test_here():
-    assert [name for name, _ in PYTHON] == ["ntfy.py", "logbook.py", "graphite.py", "night.py"]
+    assert [name for name, _ in PYTHON] == ["gotify.py", "logbook.py", "graphite.py", "night.py"]
     assert len(RECEIVER) == 1
     assert len(TOML) == 2
     assert README.count("```") == 2 * (len(PYTHON) + len(RECEIVER) + len(TOML) + 2), "and commands, and signatures"
@@ -74,25 +74,23 @@ async def test_the_first_channel_sends(registry: Registry):
     notification = a_notification(an_event(severity=Severity.CRITICAL))
     async with HttpSink() as sink, contextlib.aclosing(HttpClient(timeout=5)) as http:
         ctx = TestContext(notification, http=http)
-        await channel(registry, "ntfy", url=f"{sink.url}/alerts", token="s3cret").send(notification, ctx)
+        await channel(registry, "gotify", url=f"{sink.url}/message", token="s3cret").send(notification, ctx)
         (request,) = sink.requests
         sink.answer = 403
         with pytest.raises(Reject, match="HTTP 403"):
-            await channel(registry, "ntfy", url=f"{sink.url}/alerts").send(notification, ctx)
-    assert (request.method, request.path) == ("POST", "/alerts")
-    assert request.headers["title"] == ctx.render().title
-    assert request.headers["priority"] == "5"
-    assert request.headers["authorization"] == "Bearer s3cret"
-    assert request.body.decode() == ctx.render().text
+            await channel(registry, "gotify", url=f"{sink.url}/message", token="wrong").send(notification, ctx)
+    assert (request.method, request.path) == ("POST", "/message")
+    assert request.headers["x-gotify-key"] == "s3cret"
+    assert request.json() == {"title": ctx.render().title, "message": ctx.render().text, "priority": 10}
 
 
 def test_the_settings_beside_it_are_right(plugins_dir: Path, tmp_path: Path):
     file = tmp_path / "notifyd.toml"
     file.write_text(TOML[0].replace("/etc/notifyd/plugins", str(plugins_dir)))
-    settings = load(file, environ={"NTFY_TOKEN": "s3cret"})
+    settings = load(file, environ={"GOTIFY_TOKEN": "s3cret"})
     (config,) = settings.notifications
-    assert config.options == settings.registry.channels["ntfy"].cls.Options.model_validate(
-        {"url": "https://ntfy.sh/my-sync-alerts", "token": "s3cret"}
+    assert config.options == settings.registry.channels["gotify"].cls.Options.model_validate(
+        {"url": "https://push.example.com/message", "token": "s3cret"}
     )
     assert config.timeout == timedelta(seconds=30), "which the page promises"
 
@@ -151,13 +149,13 @@ def test_the_filter_holds_until_the_morning(registry: Registry):
 
 def test_a_package_built_from_the_page_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "pyproject.toml").write_text(TOML[1])
-    (tmp_path / "notifyd_ntfy.py").write_text(dict(PYTHON)["ntfy.py"])
+    (tmp_path / "notifyd_gotify.py").write_text(dict(PYTHON)["gotify.py"])
     build = "from setuptools import build_meta; build_meta.prepare_metadata_for_build_wheel('.')"
     subprocess.run([sys.executable, "-c", build], cwd=tmp_path, check=True, capture_output=True)
     monkeypatch.syspath_prepend(tmp_path)
     registry = discover(None)
     assert registry.problems == ()
-    assert registry.channels["ntfy"].origin == "notifyd-ntfy 1.0 (notifyd_ntfy)"
+    assert registry.channels["gotify"].origin == "notifyd-gotify 1.0 (notifyd_gotify)"
 
 
 # The tables

@@ -16,7 +16,7 @@ def folder(tmp_path: Path) -> Folder:
 
 @pytest.fixture
 def with_pager(folder: Folder) -> Folder:
-    """A folder whose plugins_dir, "plugins", holds the channel pager and the filter quiet_hours."""
+    """A folder whose plugins_dir, "plugins", holds the channel pager and the filter office_hours."""
     folder.plugin("pager.py", PAGER)
     return folder
 

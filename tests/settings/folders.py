@@ -68,7 +68,7 @@ class Hours(BaseModel, extra="forbid"):
 class QuietHours(Filter[Hours]):
     """Holds at night."""
 
-    name = "quiet_hours"
+    name = "office_hours"
     Options = Hours
 
     def decide(self, event, ctx):

@@ -378,7 +378,7 @@ def test_a_drop_in_plugin_is_as_good_as_any(with_pager: Folder) -> None:
         [[notifications]]
         name = "night"
         notification_type = "pager"
-        filters.quiet_hours = { begin = 22, end = 6 }
+        filters.office_hours = { begin = 22, end = 6 }
         [notifications.config]
         number = 7
         either = ["a"]
@@ -391,7 +391,7 @@ def test_a_drop_in_plugin_is_as_good_as_any(with_pager: Folder) -> None:
     options = config.options.model_dump()
     assert (options["number"], options["either"], options["words"], options["volume"]) == (7, ["a"], ("x",), 2.0)
     assert str(options["since"]) == "2026-11-24"
-    assert config.filters["quiet_hours"].begin == 22
+    assert config.filters["office_hours"].begin == 22
 
 
 # Secrets

@@ -167,11 +167,11 @@ def with_plugins(config: list[str], options: str = "") -> str:
 
 
 def test_a_filter_with_a_model_of_its_own(with_pager: Folder) -> None:
-    text = with_plugins([*GOOD["@hook"], 'filters.quiet_hours = { begin = "22", ende = 6 }'])
+    text = with_plugins([*GOOD["@hook"], 'filters.office_hours = { begin = "22", ende = 6 }'])
     assert with_pager.problems(text) == [
-        '6: notifications["hook"].filters.quiet_hours.begin: expected a whole number, not text',
-        '6: notifications["hook"].filters.quiet_hours.end: is required',
-        '6: notifications["hook"].filters.quiet_hours.ende: unknown key; did you mean "end"?',
+        '6: notifications["hook"].filters.office_hours.begin: expected a whole number, not text',
+        '6: notifications["hook"].filters.office_hours.end: is required',
+        '6: notifications["hook"].filters.office_hours.ende: unknown key; did you mean "end"?',
     ]
 
 
@@ -184,8 +184,8 @@ def test_the_plugins_fault_is_told_where_a_config_needs_it(folder: Folder) -> No
 
 def test_two_plugins_with_one_name_are_told_where_a_config_needs_it(with_pager: Folder) -> None:
     with_pager.plugin("pager2.py", (with_pager.path / "plugins/pager.py").read_text())
-    (line,) = with_pager.problems(with_plugins([*GOOD["@hook"], "filters.quiet_hours = { begin = 22, end = 6 }"]))
-    assert line.startswith('6: notifications["hook"].filters.quiet_hours: the filter "quiet_hours" cannot be used: ')
+    (line,) = with_pager.problems(with_plugins([*GOOD["@hook"], "filters.office_hours = { begin = 22, end = 6 }"]))
+    assert line.startswith('6: notifications["hook"].filters.office_hours: the filter "office_hours" cannot be used: ')
     assert "pager.py" in line
     assert "pager2.py" in line
 
