@@ -249,7 +249,7 @@ def _ask(candidate: _Candidate, hook: pluggy.HookCaller, findings: _Findings) ->
     """Call one hook of one plugin, if it has it, and register the classes that it returns."""
     kind = _HOOKS[hook.name]
     try:
-        judged = [(cls, _fault(cls, kind)) for cls in _returned(hook)]
+        judged = [(cls, fault_of(cls, kind)) for cls in _returned(hook)]
     except _CAUGHT as error:
         findings.problem(candidate.origin, f"{hook.name} failed: {_describe(error)}", (kind, candidate.name))
         return
@@ -277,7 +277,7 @@ def _returned(hook: pluggy.HookCaller) -> list[Any]:
 # What a class must be
 
 
-def _fault(cls: Any, kind: Kind) -> str | None:
+def fault_of(cls: Any, kind: Kind) -> str | None:
     """What is wrong with a class that a hook returned, as the end of a sentence; None if it is usable."""
     base = _BASES[kind]
     if isinstance(cls, base):

@@ -54,7 +54,7 @@ class Among(Filter[list[S]]):
             return self.without()
         if value in self._allowed:
             return Pass()
-        return Drop(f"{self.noun} {value[:_LONGEST]} is not among {self._listed}")
+        return Drop(f"{self.noun} {_short(value)} is not among {self._listed}")
 
     def without(self) -> Verdict:
         """An event without the field concerns every value: a lost connection stops every entity type."""
@@ -122,6 +122,11 @@ class TenantFilter(Among[str]):
 
     def without(self) -> Verdict:
         return Drop(f"the event names no tenant, and this config is limited to {self._listed}")
+
+
+def _short(value: str) -> str:
+    """A value out of somebody's log, on one line."""
+    return " ".join(value[:_LONGEST].splitlines())
 
 
 @hookimpl

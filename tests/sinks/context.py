@@ -4,52 +4,15 @@ from __future__ import annotations
 
 import socket
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, NamedTuple
 
-from notifyd.api import Event, EventType, Http, Notification, Reason, Rendered, Severity
+from notifyd.api import Http, Notification, Rendered
+from notifyd.conformance.samples import NOW, a_notification, an_event
 from notifyd.outbound import Dialer
 from notifyd.render import Template, render
 
-NOW = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)
-
-
-def an_event(**changes: Any) -> Event:
-    """A failed sync, except for what the test changes."""
-    values = {
-        "id": "5f0c7a1d2b3e4f60",
-        "event_type": EventType.SYNC_ERROR,
-        "severity": Severity.ERROR,
-        "title": "Sync Error: quickbooks - orders",
-        "message": "500: QuickBooks said that the order is not complete",
-        "timestamp": NOW,
-        "connector_id": "quickbooks",
-        "entity_type": "orders",
-        "error_type": "sync_failure",
-        "tenant_id": "acme",
-        "schedule_id": "nightly",
-        "run_id": "run-4711",
-        "source": "shop",
-        "details": {"sync_id": "run-4711", "connector": "quickbooks", "entity": "orders", "entity_id": "WC-10492"},
-        "suggested_actions": ("Check the credentials", "Retry the failed records"),
-    }
-    return Event(**{**values, **changes})
-
-
-def a_notification(event: Event | None = None, *events: Event, count: int = 0, **changes: Any) -> Notification:
-    """One event; or, with `events`, a digest of them under the headline `event`."""
-    event = event or an_event()
-    values = {
-        "id": "0192f0c1e5b27c3d",
-        "config": "ops-mail",
-        "reason": Reason.DIGEST if events else Reason.FIRST,
-        "event": event,
-        "events": events or (event,),
-        "count": count or len(events) or 1,
-        "first_at": NOW,
-        "last_at": NOW,
-    }
-    return Notification(**{**values, **changes})
+__all__ = ["NOW", "Line", "LogLines", "NoHttp", "TestContext", "a_notification", "an_event"]
 
 
 class Line(NamedTuple):
