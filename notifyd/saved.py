@@ -58,34 +58,13 @@ class Sending(Protocol):
     def attempted(self, delivery_id: str) -> asyncio.Future[None]: ...
 
 
-class SavedConfigs:
-    """See the module's docstring. `problems` says, by id, why a config that is stored cannot be used."""
+class SavedBodies:
+    """What configs of the API say: sealed when they are written, and out of their seal again."""
 
-    def __init__(self, settings: Settings, store: StoreThread, roster: Roster, sending: Sending, clock: Clock) -> None:
-        self.settings, self.store, self.roster, self.sending, self.clock = settings, store, roster, sending, clock
+    def __init__(self, settings: Settings) -> None:
         key = settings.security.key
         self.seal = Seal(sqlite_path(settings.daemon.state), key.reveal() if key else None)
         self.reader = BodyReader(settings.registry, settings.shared)
-        self.problems: dict[str, str] = {}
-        self._one_at_a_time = asyncio.Lock()
-        self._testing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-
-    async def start(self) -> None:
-        """Take on every config there is. StoreError where the key of their secrets is wrong or gone."""
-        await self.store(configs.cancel_unsaved, self.clock())
-        for stored in await self.store(configs.listing, provisioned=False):
-            await self._take_on(stored)
-        await self.cancel_idle()
-
-    async def apply(self, identity: str) -> None:
-        """A config was made, changed or deleted: from now on it counts as it is stored."""
-        async with self._one_at_a_time:
-            stored = await self.store(configs.get, identity)
-            if stored is None:
-                self.problems.pop(identity, None)
-                await self._remove(identity)
-            else:
-                await self._take_on(stored)
 
     def body(self, stored: StoredConfig) -> Body:
         """A config as it was written, with its secrets."""
@@ -105,6 +84,51 @@ class SavedConfigs:
     def settings_of(self, stored: StoredConfig) -> NotificationSettings:
         """A config as it is used. NotifydError where its plugin is gone, or it is right no more."""
         return self.reader.again(self.body(stored), stored.id)
+
+    def written(self, raw: Any, identity: str, before: Body | None) -> tuple[Written, Body]:
+        """A body as it is stored. Blocks: plugins check their options, and may take their time."""
+        _, body = self.reader.read(raw, identity, before)
+        rest = dict(body.shown)
+        written = Written(
+            name=rest.pop("name"),
+            notification_type=rest.pop("notification_type"),
+            enabled=rest.pop("enabled"),
+            config=json.dumps(rest.pop("config")),
+            filters=json.dumps(rest.pop("filters")),
+            group=json.dumps(rest.pop("group")),
+            system=rest.pop("system"),
+            others=json.dumps(rest),
+            sealed=self.seal.seal(json.dumps(body.own)),
+        )
+        return written, body
+
+
+class SavedConfigs:
+    """See the module's docstring. `problems` says, by id, why a config that is stored cannot be used."""
+
+    def __init__(self, settings: Settings, store: StoreThread, roster: Roster, sending: Sending, clock: Clock) -> None:
+        self.settings, self.store, self.roster, self.sending, self.clock = settings, store, roster, sending, clock
+        self.bodies = SavedBodies(settings)
+        self.problems: dict[str, str] = {}
+        self._one_at_a_time = asyncio.Lock()
+        self._testing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    async def start(self) -> None:
+        """Take on every config there is. StoreError where the key of their secrets is wrong or gone."""
+        await self.store(configs.cancel_tests, self.clock())
+        for stored in await self.store(configs.listing, provisioned=False):
+            await self._take_on(stored)
+        await self.cancel_idle()
+
+    async def apply(self, identity: str) -> None:
+        """A config was made, changed or deleted: from now on it counts as it is stored."""
+        async with self._one_at_a_time:
+            stored = await self.store(configs.get, identity)
+            if stored is None:
+                self.problems.pop(identity, None)
+                await self._remove(identity)
+            else:
+                await self._take_on(stored)
 
     async def cancel_idle(self) -> None:
         """Whatever came in for a config while it went: it is cancelled, and says why."""
@@ -127,7 +151,7 @@ class SavedConfigs:
     async def create(self, raw: Any, actor: Actor) -> StoredConfig:
         """Make a config of a body. BodyError where it is none; NameTaken where its name is another's."""
         derive_name = not isinstance(raw, dict) or raw.get("name") is None
-        written, made = await asyncio.to_thread(self._written, raw, "", None)
+        written, made = await asyncio.to_thread(self.bodies.written, raw, "", None)
         changes = [Change(*difference) for difference in Body({}, {}).differences(made)]
         stored = await self.store(edits.create, written, changes, actor, self.clock(), derive_name=derive_name)
         await self.apply(stored.id)
@@ -140,8 +164,8 @@ class SavedConfigs:
         """
         for _ in range(_TRIES):
             stored = await self._editable(identity, agrees)
-            before = self.body(stored)
-            written, after = await asyncio.to_thread(self._written, edit(before.shown), identity, before)
+            before = self.bodies.body(stored)
+            written, after = await asyncio.to_thread(self.bodies.written, edit(before.shown), identity, before)
             changes = [Change(*difference) for difference in before.differences(after)]
             if not changes:
                 return stored
@@ -177,32 +201,15 @@ class SavedConfigs:
         """ "file:line" of a config of the settings file."""
         return next((n.where for n in self.settings.notifications if identity_of(n) == stored.id), "the settings file")
 
-    def _written(self, raw: Any, identity: str, before: Body | None) -> tuple[Written, Body]:
-        """A body as it is stored. Blocks: plugins check their options, and may take their time."""
-        _, body = self.reader.read(raw, identity, before)
-        rest = dict(body.shown)
-        written = Written(
-            name=rest.pop("name"),
-            notification_type=rest.pop("notification_type"),
-            enabled=rest.pop("enabled"),
-            config=json.dumps(rest.pop("config")),
-            filters=json.dumps(rest.pop("filters")),
-            group=json.dumps(rest.pop("group")),
-            system=rest.pop("system"),
-            others=json.dumps(rest),
-            sealed=self.seal.seal(json.dumps(body.own)),
-        )
-        return written, body
-
     # -- one config ------------------------------------------------------------------------------
 
     async def _take_on(self, stored: StoredConfig) -> None:
         """Put it on the roster; one that cannot be used is said, and shown, and does not vanish."""
         self.problems.pop(stored.id, None)
-        body = self.body(stored)  # a wrong key is no fault of this config's alone
+        body = self.bodies.body(stored)  # a wrong key is no fault of this config's alone
         try:
             _check_readable(stored)
-            notification = await asyncio.to_thread(self.reader.again, body, stored.id)
+            notification = await asyncio.to_thread(self.bodies.reader.again, body, stored.id)
             if stored.enabled:
                 await self.roster.put(notification, self.sending.drained)
         except NotifydError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from notifyd.cli.known import config_named
 from notifyd.cli.options import State, read_settings
 from notifyd.cli.output import Cell, print_page, print_table, say, took
 from notifyd.store import reads
@@ -23,10 +24,11 @@ def history(
     as_json: bool,
 ) -> None:
     """List the attempts, newest first."""
-    with reads.opened(read_settings(path).daemon.state) as db:
+    settings = read_settings(path)
+    with reads.opened(settings.daemon.state) as db:
         page = reads.history(
             db,
-            config=config_name,
+            config=config_named(db, settings, config_name),
             severity=severity,
             connector=connector,
             failed=failed,
@@ -44,8 +46,10 @@ def deliveries(
     path: Path, state: State | None, config_name: str | None, *, limit: int, before: int | None, as_json: bool
 ) -> None:
     """List the deliveries, newest first."""
-    with reads.opened(read_settings(path).daemon.state) as db:
-        page = reads.deliveries(db, state=state, config=config_name, before=before, limit=limit)
+    settings = read_settings(path)
+    with reads.opened(settings.daemon.state) as db:
+        config = config_named(db, settings, config_name)
+        page = reads.deliveries(db, state=state, config=config, before=before, limit=limit)
     if as_json:
         print_page(map(reads.as_json, page.items), page.next)
         return

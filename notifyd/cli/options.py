@@ -78,10 +78,18 @@ Before = Annotated[
 
 
 def read_settings(path: Path) -> Settings:
-    """The settings, without their secrets: what a command needs that only reads or requeues."""
-    from notifyd.settings import load
+    """The settings, without their secrets: what a command needs that only reads or requeues.
 
-    return load(path, secrets=False)
+    A mistake in the file is said, and does not keep anybody from looking at what the daemon did.
+    """
+    from notifyd.cli.output import complain, count
+    from notifyd.settings import load_around
+
+    settings, problems = load_around(path)
+    if problems:
+        more = f" (and {count(len(problems) - 1, 'more problem')}: see `notifyd check`)" if len(problems) > 1 else ""
+        complain(f"{problems[0]}{more}; this is shown without it")
+    return settings
 
 
 def with_urls(settings: Settings) -> Sequence[SourceSettings]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
@@ -12,6 +11,7 @@ from typing import Any
 
 from notifyd.cli.options import WrongUse, read_settings
 from notifyd.cli.output import Cell, complain, print_json, print_page, print_table, say
+from notifyd.cli.person import person, user
 from notifyd.clock import utc_now
 from notifyd.errors import NotifydError
 from notifyd.model import rfc3339
@@ -21,7 +21,6 @@ from notifyd.store import reads, tokens
 from notifyd.store.database import Database, open_database
 from notifyd.store.lock import Lock
 from notifyd.store.tokens import Permission, Token
-from notifyd.store.trail import Actor
 
 LONGEST_NAME = 100
 
@@ -34,7 +33,7 @@ def create(path: Path, name: str, permissions: Sequence[str], expires: str | Non
     with _made(settings.daemon.state) as db:
         allowed = [Permission(each) for each in dict.fromkeys(permissions)]
         ends = now + lifetime if lifetime else None
-        token, text = tokens.create(db, name, allowed, _actor(), now, ends)
+        token, text = tokens.create(db, name, allowed, person(), now, ends)
     if as_json:
         print_json({**_json(token, now), "token": text})
     else:
@@ -59,7 +58,7 @@ def listing(path: Path, *, as_json: bool) -> None:
 def revoke(path: Path, which: str) -> None:
     """Let a token in no more, by its name or id."""
     with reads.opened(read_settings(path).daemon.state) as db:
-        token = tokens.revoke(db, which, _actor(), utc_now())
+        token = tokens.revoke(db, which, person(), utc_now())
         names = [each.name for each in tokens.listing(db) if each.revoked_at is None]
     if token is None:
         raise NotifydError(f'there is no token "{which}" to revoke{did_you_mean(which, names)}')
@@ -105,19 +104,8 @@ def _check_owner(folder: Path) -> None:
     """A state DB that belongs to root is one that the daemon cannot write."""
     owner = folder.stat().st_uid if folder.is_dir() else os.getuid()
     if owner != os.getuid():
-        command = f"sudo -u {_user(owner)} notifyd token …"
+        command = f"sudo -u {user(owner)} notifyd token …"
         raise NotifydError(f"there is no state DB in {folder} yet; make it as the folder's owner: {command}")
-
-
-def _actor() -> Actor:
-    return Actor(f"{_user(os.getuid())} at the command line")
-
-
-def _user(number: int) -> str:
-    try:
-        return pwd.getpwuid(number).pw_name
-    except KeyError:  # as in a container
-        return f"#{number}"
 
 
 def _cells(token: Token, now: datetime) -> tuple[Cell, ...]:

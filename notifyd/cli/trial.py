@@ -8,24 +8,28 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
-from notifyd.cli.options import WrongUse, read_settings
+from notifyd.cli.options import WrongUse
 from notifyd.cli.output import complain, print_json, say, took
+from notifyd.cli.person import person
 from notifyd.clock import utc_now
-from notifyd.core.ids import config_id
 from notifyd.errors import NotifydError
-from notifyd.lane import Lane, lane_of
+from notifyd.lane import Lane
 from notifyd.model import Outcome, Result
 from notifyd.observe import logs
-from notifyd.settings import NotificationSettings, Settings, load
+from notifyd.roster import Roster, identity_of
+from notifyd.saved import SavedBodies
+from notifyd.settings import NotificationSettings, Settings, load, parse_duration
 from notifyd.settings.wording import did_you_mean
-from notifyd.store import outbox, precedence, reads
+from notifyd.store import configs, outbox, reads, trail, trials
 from notifyd.store.database import Database
 from notifyd.store.lock import Lock
 from notifyd.store.outbox import Claimed, Settled
 from notifyd.store.reads import Attempt
+from notifyd.store.trail import Deed
 
 PATIENCE = 15.0
 """Seconds that the daemon has to begin an attempt; how long one may take is up to its config."""
@@ -33,31 +37,50 @@ PATIENCE = 15.0
 _LOOK = 0.1
 
 
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The config that a test goes to, of the settings file or made through the API."""
+
+    id: str
+    name: str
+    timeout: timedelta
+
+
 def trial(path: Path, name: str, *, as_json: bool) -> None:
     """Send a test. Raises NotifydError where it was not sent, with the reason."""
-    settings = read_settings(path)
-    notification = _named(settings, name)
+    settings = load(path, secrets=False)
+    written = _written(settings, name)
     with reads.opened(settings.daemon.state) as db:
-        lock = Lock(db.path)
+        chosen, lock = written or _made(db, settings, name), Lock(db.path)
         if _take(lock):
             try:
-                attempt = _send(db, path, name)
+                attempt = _send(db, path, chosen)
             finally:
                 lock.release()
         else:
-            attempt = wait(db, notification)
+            attempt = wait(db, chosen)
     _say(attempt, as_json=as_json)
 
 
-def _named(settings: Settings, name: str) -> NotificationSettings:
-    found = next((notification for notification in settings.notifications if notification.name == name), None)
+def _written(settings: Settings, name: str) -> Chosen | None:
+    """The config of this name in the settings file, if there is one. Raises NotifydError where it is off."""
+    found = next((each for each in settings.notifications if each.name == name), None)
+    if found and not found.enabled:
+        raise NotifydError(f"{found.where}: {name} is disabled (enabled = false), so nothing is sent to it")
+    return Chosen(identity_of(found), name, found.timeout) if found else None
+
+
+def _made(db: Database, settings: Settings, name: str) -> Chosen:
+    """The config of this name that the API made. Raises WrongUse where there is none, NotifydError where it is off."""
+    made = configs.listing(db, provisioned=False)
+    found = next((each for each in made if each.name == name), None)
     if found is None:
-        names = [notification.name for notification in settings.notifications]
+        names = [*(each.name for each in settings.notifications), *(each.name for each in made)]
         hint = did_you_mean(name, names) or f"; there are {', '.join(names) or 'none'}"
         raise WrongUse(f'no notification config is called "{name}"{hint}')
     if not found.enabled:
-        raise NotifydError(f"{found.where}: {name} is disabled (enabled = false), so nothing is sent to it")
-    return found
+        raise NotifydError(f"{name} ({found.id}) is disabled, so nothing is sent to it; the API can test it")
+    return Chosen(found.id, name, parse_duration(found.others.get("timeout", "30s")))
 
 
 def _take(lock: Lock) -> bool:
@@ -66,6 +89,13 @@ def _take(lock: Lock) -> bool:
         return lock.take()
     except OSError as error:
         raise NotifydError(f"{lock.path} cannot be written: {error.strerror}; run this as notifyd's user") from None
+
+
+def _begin(db: Database, identity: str, name: str, now: datetime) -> str:
+    """Put the test in the outbox, and the person who asked for it into the audit trail."""
+    with db.transaction():
+        trail.note(db, person(), Deed("config.tested", identity, name), now)
+        return trials.begin(db, identity, name, now)
 
 
 def _say(attempt: Attempt, *, as_json: bool) -> None:
@@ -81,25 +111,31 @@ def _say(attempt: Attempt, *, as_json: bool) -> None:
 # -- where no daemon is alive ------------------------------------------------------------------------
 
 
-def _send(db: Database, path: Path, name: str) -> Attempt:
+def _send(db: Database, path: Path, chosen: Chosen) -> Attempt:
     """Send it from here. It is not tried again: whoever asked is told at once, and may ask again."""
     settings = load(path)
     logs.configure("warning")
-    lane = lane_of(_named(settings, name), settings.registry, public_url=settings.http.public_url)
-    delivery = asyncio.run(_attempt(db, lane))
+    delivery = asyncio.run(_attempt(db, Roster(settings), _notification(db, settings, chosen)))
     return reads.attempts_of(db, delivery)[-1]
 
 
-async def _attempt(db: Database, lane: Lane) -> str:
-    now = utc_now()
-    delivery = outbox.enqueue_test(db, lane.recipient.id, lane.recipient.name, now)
-    precedence.put_first(db, delivery)
-    await lane.open()
+def _notification(db: Database, settings: Settings, chosen: Chosen) -> NotificationSettings:
+    """The config with its secrets: from the file, or out of its seal."""
+    if (stored := configs.get(db, chosen.id)) and not stored.provisioned:
+        return SavedBodies(settings).settings_of(stored)
+    return next(each for each in settings.notifications if each.name == chosen.name)
+
+
+async def _attempt(db: Database, roster: Roster, notification: NotificationSettings) -> str:
+    identity = identity_of(notification)
     try:
-        for claimed in outbox.turn(db, [], {lane.recipient.id: replace(lane.capacity, free=1)}, now):
+        await roster.put_lane(notification)
+        lane, now = roster.lanes[identity], utc_now()
+        delivery = _begin(db, identity, notification.name, now)
+        for claimed in outbox.turn(db, [], {identity: replace(lane.capacity, free=1)}, now):
             await _make(db, lane, claimed)
     finally:
-        await lane.close()
+        await roster.close()
     return delivery
 
 
@@ -116,12 +152,11 @@ async def _make(db: Database, lane: Lane, claimed: Claimed) -> None:
 # -- beside a running daemon -------------------------------------------------------------------------
 
 
-def wait(db: Database, notification: NotificationSettings, patience: float = PATIENCE) -> Attempt:
+def wait(db: Database, chosen: Chosen, patience: float = PATIENCE) -> Attempt:
     """Put a test in the outbox and wait for the daemon's attempt. Raises NotifydError where none comes."""
-    _check_known(db, notification)
-    delivery = outbox.enqueue_test(db, config_id(notification.name), notification.name, utc_now())
-    precedence.put_first(db, delivery)
-    patience += notification.timeout.total_seconds()
+    _check_known(db, chosen)
+    delivery = _begin(db, chosen.id, chosen.name, utc_now())
+    patience += chosen.timeout.total_seconds()
     complain(f"waiting for the daemon to send {delivery} …")
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
@@ -135,11 +170,11 @@ def wait(db: Database, notification: NotificationSettings, patience: float = PAT
     )
 
 
-def _check_known(db: Database, notification: NotificationSettings) -> None:
+def _check_known(db: Database, chosen: Chosen) -> None:
     """A daemon that was started before the config was written would never send to it."""
-    known = reads.config(db, config_id(notification.name))
+    known = reads.config(db, chosen.id)
     if known is None or not known.active:
         raise NotifydError(
-            f"the running daemon does not know {notification.name} yet, as it has not read the settings again: "
+            f"the running daemon does not know {chosen.name} yet, as it has not read the settings again: "
             "reload or restart it (systemctl reload notifyd)"
         )

@@ -10,7 +10,7 @@ from notifyd.settings.bodies import Body, BodyError, BodyReader, Fault
 from notifyd.settings.columns import Column, Columns, StatusMap
 from notifyd.settings.cron import Cron
 from notifyd.settings.durations import Duration, format_duration, parse_duration
-from notifyd.settings.load import Settings, default_state, load
+from notifyd.settings.load import Settings, default_state, load, load_around
 from notifyd.settings.model import (
     ActionRule,
     ConsecutiveFailures,
@@ -55,6 +55,7 @@ __all__ = [
     "format_duration",
     "json_schema",
     "load",
+    "load_around",
     "parse_duration",
     "scheme_of",
     "sqlite_path",

@@ -73,17 +73,26 @@ class Document:
 
 def read_document(path: Path) -> Document:
     """The file as a Document. Raises SettingsError where it cannot be read as one."""
-    text = _decode(path, _read(path))
+    return parse(str(path), read_text(path))
+
+
+def parse(file: str, text: str) -> Document:
+    """The text of a file as a Document. Raises SettingsError where it is no TOML."""
     try:
-        return Document(str(path), tomli.loads(text), _shallow(locate(text)))
+        return Document(file, tomli.loads(text), _shallow(locate(text)))
     except tomli.TOMLDecodeError as error:
         reason = f"{error.msg[:1].lower()}{error.msg[1:]}"
-        problem = Problem(str(path), error.lineno, "", f"this is not TOML: {reason}", error.colno)
+        problem = Problem(file, error.lineno, "", f"this is not TOML: {reason}", error.colno)
     except RecursionError:
-        problem = Problem(str(path), None, "", "lists and tables are nested too deeply")
+        problem = Problem(file, None, "", "lists and tables are nested too deeply")
     except ValueError as error:  # a number of thousands of digits
-        problem = Problem(str(path), None, "", f"this cannot be read as TOML: {error}")
+        problem = Problem(file, None, "", f"this cannot be read as TOML: {error}")
     raise SettingsError([problem])
+
+
+def read_text(path: Path) -> str:
+    """The text of the file. Raises SettingsError where it cannot be read, or is none."""
+    return _decode(path, _read(path))
 
 
 def _read(path: Path) -> bytes:

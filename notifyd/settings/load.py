@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,13 @@ from notifyd.settings.model import (
     SourceSettings,
 )
 from notifyd.settings.notifications import check_channels, read_notifications
-from notifyd.settings.problems import Problem
+from notifyd.settings.problems import Problem, SettingsError
 from notifyd.settings.report import Report
+from notifyd.settings.salvage import salvage
 from notifyd.settings.secrets import SecretResolver
 from notifyd.settings.sources import read_sources
 from notifyd.settings.urls import sqlite_path, sqlite_url
-from notifyd.settings.values import Folder
+from notifyd.settings.values import Folder, StateUrl
 from notifyd.settings.wording import did_you_mean
 
 SECTIONS = ("daemon", "http", "sources", "rules", "channels", "notifications", "security")
@@ -64,10 +65,32 @@ def load(
     Without `secrets`, { env }, { file } and { credential } stay unresolved. With `outside_unit`, a
     credential is no problem where systemd has handed over none: it is listed in `not_checked`.
     """
-    folder = path.absolute().parent
     document = read_document(path)
-    resolver = SecretResolver(environ, folder, outside_unit=outside_unit) if secrets else None
+    resolver = SecretResolver(environ, path.absolute().parent, outside_unit=outside_unit) if secrets else None
     report = Report(document, resolver)
+    settings = _settings(path, report, environ)
+    report.raise_if_any()
+    not_checked = () if not outside_unit or environ.get("CREDENTIALS_DIRECTORY") else _not_checked(document)
+    return replace(settings, not_checked=not_checked)
+
+
+def load_around(path: Path, *, environ: Mapping[str, str] = os.environ) -> tuple[Settings, tuple[Problem, ...]]:
+    """What is right in a file, without its secrets, and all that is wrong: for who only looks into the state database.
+
+    What is wrong is as if it were not there. Raises SettingsError where the file says wrongly where the state is.
+    """
+    document, mistakes = salvage(path)
+    report = Report(document, None)
+    settings = _settings(path, report, environ)
+    problems = SettingsError([*mistakes, *report.problems]).problems
+    if any(problem.key in ("daemon", "daemon.state") for problem in problems):
+        raise SettingsError(problems)
+    return settings, problems
+
+
+def _settings(path: Path, report: Report, environ: Mapping[str, str]) -> Settings:
+    """The settings, as far as they are right."""
+    folder = path.absolute().parent
     _check_sections(report)
     plugins_dir = _plugins_dir(report, folder)
     registry = discover(plugins_dir)
@@ -79,21 +102,30 @@ def load(
     check_channels(report, registry)
     notifications = read_notifications(report, registry)
     security = report.section("security", SecuritySettings)
-    report.raise_if_any()
-
-    state = sqlite_url(folder / sqlite_path(daemon.state)) if daemon.state else default_state(path, environ)
     return Settings(
         path=path,
         registry=registry,
-        daemon=daemon.model_copy(update={"state": state, "plugins_dir": plugins_dir}),
+        daemon=daemon.model_copy(update={"state": _state(path, report, environ), "plugins_dir": plugins_dir}),
         http=http,
         sources=sources,
         rules=rules,
         notifications=notifications,
         security=security,
-        shared=shared_options(document.data.get("channels", {}), registry, resolver),
-        not_checked=() if not outside_unit or environ.get("CREDENTIALS_DIRECTORY") else _not_checked(document),
+        shared=_shared(report, registry),
     )
+
+
+def _state(path: Path, report: Report, environ: Mapping[str, str]) -> str:
+    """Where the state database is, also where other keys of [daemon] are wrong."""
+    written, at = report.document.value(("daemon", "state")), ("daemon", "state")
+    given = report.check(StateUrl, written, at) if written else None
+    return sqlite_url(path.absolute().parent / sqlite_path(given)) if given else default_state(path, environ)
+
+
+def _shared(report: Report, registry: Registry) -> SharedOptions:
+    """[channels.*], for the configs of the API; nothing where something is wrong there."""
+    tables = report.document.data.get("channels", {})
+    return SharedOptions() if report.problems else shared_options(tables, registry, report.resolver)
 
 
 def default_state(path: Path, environ: Mapping[str, str]) -> str:

@@ -30,7 +30,7 @@ class Report:
     """
 
     def __init__(self, document: Document, resolver: SecretResolver | None) -> None:
-        self.document = document
+        self.document, self.resolver = document, resolver
         self.secrets: set[str] = resolver.texts if resolver else set()
         self._context = {"secrets": resolver} if resolver else {}
         self._texts: dict[KeyPath, dict[str, None]] = {}
@@ -39,9 +39,14 @@ class Report:
         """Note a problem; the same one twice is one. What it quotes cannot break out of its line."""
         self._texts.setdefault(path, {})[printable(text)] = None
 
+    @property
+    def problems(self) -> list[Problem]:
+        """All that was noted."""
+        return [self._problem(path, texts) for path, texts in self._texts.items()]
+
     def raise_if_any(self) -> None:
         """Raise SettingsError with all that was noted."""
-        if problems := [self._problem(path, texts) for path, texts in self._texts.items()]:
+        if problems := self.problems:
             raise SettingsError(problems)
 
     def section(self, name: str, kind: type[T]) -> T:

@@ -130,7 +130,7 @@ def _postgres() -> Callable[[str], Database]:
     try:
         from notifyd.sources.postgres import PostgresDatabase
     except ImportError as error:
-        raise _missing("PostgreSQL", "psycopg", "postgres", error) from error
+        raise _missing("PostgreSQL needs psycopg", "postgres", error) from error
     return PostgresDatabase
 
 
@@ -138,12 +138,12 @@ def _mysql() -> Callable[[str], Database]:
     try:
         from notifyd.sources.mysql import MysqlDatabase
     except ImportError as error:
-        raise _missing("MySQL and MariaDB", "PyMySQL", "mysql", error) from error
+        raise _missing("MySQL and MariaDB need PyMySQL", "mysql", error) from error
     return MysqlDatabase
 
 
-def _missing(system: str, driver: str, extra: str, error: ImportError) -> SourceError:
-    return SourceError(f'{system} need {driver}, which is not here ({error}): pip install "notifyd[{extra}]"')
+def _missing(what: str, extra: str, error: ImportError) -> SourceError:
+    return SourceError(f'{what}, which is not here ({error}): pip install "notifyd[{extra}]"')
 
 
 def _run_id(record: Record | SetAside) -> str | None:

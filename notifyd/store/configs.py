@@ -108,15 +108,17 @@ def cancel_idle(db: Database, now: datetime) -> int:
         )
 
 
-def cancel_unsaved(db: Database, now: datetime) -> None:
-    """Cancel tests of configs that were never saved, and whose daemon stopped before they were sent."""
+def cancel_tests(db: Database, now: datetime) -> None:
+    """Cancel tests of configs that are off, or were never saved, and whose daemon stopped before they were sent."""
     with db.transaction():
-        unsaved = db.run(
-            "SELECT DISTINCT config_id FROM deliveries d WHERE state IN ('pending', 'retrying') AND NOT EXISTS"
-            " (SELECT 1 FROM notification_configs c WHERE c.id = d.config_id)"
+        left = db.run(
+            "SELECT DISTINCT d.config_id, CASE WHEN c.id IS NULL THEN 'never saved' WHEN c.deleted_at IS NULL"
+            " THEN 'disabled' ELSE 'deleted' END FROM deliveries d LEFT JOIN notification_configs c"
+            " ON c.id = d.config_id WHERE d.state IN ('pending', 'retrying')"
+            " AND (c.id IS NULL OR c.enabled = 0 OR c.deleted_at IS NOT NULL)"
         )
-        for (identity,) in unsaved:
-            outbox.cancel(db, identity, "its config was never saved", now)
+        for identity, what in left:
+            outbox.cancel(db, identity, f"its config was {what}", now)
 
 
 def _check_free(db: Database, names: set[str]) -> None:

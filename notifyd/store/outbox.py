@@ -134,13 +134,18 @@ def enqueue_test(db: Database, config_id: str, config: str, now: datetime) -> st
 
 
 def requeue(db: Database, delivery_ids: Iterable[str], now: datetime) -> list[str]:
-    """Give dead, expired or cancelled deliveries a new life, with a new retry plan. The ids that were."""
+    """Give dead, expired or cancelled deliveries a new life, with a new retry plan. The ids that were.
+
+    Those of a config that is off stay as they are: nobody would send them.
+    """
     moment, done = rfc3339(now), []
     with db.transaction():
         for identity in delivery_ids:
             changed = db.run(
                 "UPDATE deliveries SET state = 'pending', due_at = ?, plan_from = attempts, first_attempt_at = NULL,"
-                f" finished_at = NULL, error = NULL WHERE id = ? AND state IN {LOST} RETURNING id",
+                f" finished_at = NULL, error = NULL WHERE id = ? AND state IN {LOST} AND NOT EXISTS"
+                " (SELECT 1 FROM notification_configs c WHERE c.id = config_id AND (NOT c.enabled OR c.deleted_at"
+                " IS NOT NULL)) RETURNING id",
                 [moment, identity],
             )
             done += [row[0] for row in changed]

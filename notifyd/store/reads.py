@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from peewee import DatabaseError
 
-from notifyd.core.ids import config_id
 from notifyd.model import rfc3339
 from notifyd.store import books, rows
 from notifyd.store.database import Database, StoreError, open_database
@@ -151,10 +150,10 @@ def history(
     before: int | None = None,
     limit: int = 50,
 ) -> Page[Attempt]:
-    """The attempts, newest first. `config` is a name; `before` the id of an attempt, as `Page.next` gives it."""
+    """The attempts, newest first. `config` is an id; `before` the id of an attempt, as `Page.next` gives it."""
     where, values = _conditions(
         {
-            "h.config_id = ?": _config_id(db, config),
+            "h.config_id = ?": config,
             "h.severity = ?": severity,
             "h.connector_id = ?": connector,
             "h.success = ?": 0 if failed else None,
@@ -174,9 +173,9 @@ def attempts_of(db: Database, delivery_id: str) -> list[Attempt]:
 def deliveries(
     db: Database, *, state: str | None = None, config: str | None = None, before: int | None = None, limit: int = 50
 ) -> Page[Delivery]:
-    """The outbox, newest first. `config` is a name; `before` is what `Page.next` gave."""
+    """The outbox, newest first. `config` is an id; `before` is what `Page.next` gave."""
     where, values = _conditions(
-        {"d.state = ?": state, "d.config_id = ?": _config_id(db, config), "d.seq < ?": before},
+        {"d.state = ?": state, "d.config_id = ?": config, "d.seq < ?": before},
     )
     found = db.run(f"{_DELIVERIES} WHERE {where} ORDER BY d.seq DESC LIMIT ?", [*values, limit + 1])
     return Page([_delivery(row) for row in found[:limit]], found[limit - 1][0] if len(found) > limit else None)
@@ -206,6 +205,23 @@ def config(db: Database, identity: str) -> ConfigState | None:
     return next((_read(ConfigState, row) for row in db.run(sql, [identity])), None)
 
 
+def config_names(db: Database) -> list[str]:
+    """The name of every config that there is or was."""
+    return [row[0] for row in db.run("SELECT DISTINCT name FROM notification_configs ORDER BY name")]
+
+
+def config_id_of(db: Database, name: str) -> str | None:
+    """The id of the config with this name, there or gone, or only ever tested; None if nothing is known of it."""
+    for sql in (
+        # One that was deleted keeps its name.
+        "SELECT id FROM notification_configs WHERE name = ? ORDER BY deleted_at IS NOT NULL, deleted_at DESC",
+        "SELECT config_id FROM notification_history WHERE config_name = ? LIMIT 1",
+    ):
+        if found := db.run(sql, [name]):
+            return str(found[0][0])
+    return None
+
+
 def as_json(row: DataclassInstance) -> dict[str, Any]:
     """A row as the API and `--json` show it: its field names, times in RFC 3339."""
     return {field.name: _plain(getattr(row, field.name)) for field in fields(row)}
@@ -232,15 +248,6 @@ _SOURCES = (
     "SELECT source_id, name, cursor, epoch, started_at, read_at, at_end, failed_at, failing_since, error,"
     " (SELECT COUNT(*) FROM watched w WHERE w.source_id = cursors.source_id AND w.status <> 'unmapped') FROM cursors"
 )
-
-
-def _config_id(db: Database, name: str | None) -> str | None:
-    """The id of the config with this name; where the state DB knows none, the one that it would have."""
-    if name is None:
-        return None
-    sql = "SELECT id FROM notification_configs WHERE name = ? ORDER BY deleted_at IS NOT NULL, deleted_at DESC"
-    found = db.run(sql, [name])  # one that was deleted keeps its name
-    return str(found[0][0]) if found else config_id(name)
 
 
 def _conditions(wanted: Mapping[str, object]) -> tuple[str, list[object]]:

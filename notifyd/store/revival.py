@@ -41,6 +41,16 @@ def revive_all(db: Database, state: str, config_id: str | None, actor: Actor, no
     return done
 
 
+def unwanted(db: Database, state: str, config_id: str | None) -> int:
+    """How many in a state stay there, as their configs are off; without tests, which nobody waits for any more."""
+    found: int = db.run(
+        "SELECT COUNT(*) FROM deliveries d JOIN notification_configs c ON c.id = d.config_id WHERE d.state = ?1"
+        " AND d.reason <> 'test' AND (c.enabled = 0 OR c.deleted_at IS NOT NULL) AND (?2 IS NULL OR d.config_id = ?2)",
+        [state, config_id],
+    )[0][0]
+    return found
+
+
 def _why_not(db: Database, delivery_id: str) -> str | None:
     delivery = reads.delivery(db, delivery_id)
     if delivery is None:
@@ -51,5 +61,6 @@ def _why_not(db: Database, delivery_id: str) -> str | None:
     if config is None:
         return "it was a test of a config that was never saved"
     if not config.active:
-        return f"its config {config.name} {'was deleted' if config.deleted_at else 'is disabled'}"
+        gone = "was deleted" if config.deleted_at else "is disabled"
+        return f"its config {config.name} {gone}, so nothing would be sent"
     return None

@@ -73,7 +73,7 @@ def _settings_of(reach: Reach, stored: StoredConfig) -> NotificationSettings:
     if stored.provisioned:
         return next(each for each in reach.settings.notifications if identity_of(each) == stored.id)
     try:
-        return reach.saved.settings_of(stored)
+        return reach.saved.bodies.settings_of(stored)
     except BodyError as error:
         raise Problem(409, f"{stored.name} cannot be used: {error}") from None
 
@@ -81,8 +81,8 @@ def _settings_of(reach: Reach, stored: StoredConfig) -> NotificationSettings:
 async def _test_unsaved(reach: Reach, caller: Asking, body: Any) -> Response:
     identity = body.get("id") if isinstance(body, dict) else None
     stored = await reach.read(configs.get, identity) if isinstance(identity, str) else None
-    old = reach.saved.body(stored) if stored and not stored.provisioned else None
-    notification, _ = await asyncio.to_thread(reach.saved.reader.read, writable(body), "-", old)
+    old = reach.saved.bodies.body(stored) if stored and not stored.provisioned else None
+    notification, _ = await asyncio.to_thread(reach.saved.bodies.reader.read, writable(body), "-", old)
     return await _send(reach, caller.actor, replace(notification, id=unsaved_id(notification.name)), None)
 
 

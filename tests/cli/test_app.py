@@ -11,6 +11,7 @@ import pytest
 
 from notifyd import __version__
 from notifyd.cli.app import app
+from notifyd.model import Outcome, Result
 from tests.cli.conftest import Notifyd, Past, aside, from_beginning, hook, invoke
 from tests.sinks.http import HttpSink
 from tests.sinks.log import JobLog
@@ -90,7 +91,7 @@ def test_which_settings_file() -> None:
     assert where("status", NOTIFYD_CONFIG="") == "/etc/notifyd/notifyd.toml"
 
 
-@pytest.mark.parametrize("command", [["run"], ["check"], ["test", "x"], *LISTINGS])
+@pytest.mark.parametrize("command", [["run"], ["check"], ["test", "x"]])
 def test_settings_that_are_wrong_are_exit_2(site: Site, notifyd: Notifyd, command: list[str]) -> None:
     site.file.write_text('[daemon]\nlog_level = "loud"\nretention = 90\n')
     answer = notifyd(*command)
@@ -98,6 +99,91 @@ def test_settings_that_are_wrong_are_exit_2(site: Site, notifyd: Notifyd, comman
     first, second = answer.stderr.splitlines()
     assert first.startswith(f"{site.file}:2: daemon.log_level: ")
     assert second.startswith(f"{site.file}:3: daemon.retention: ")
+
+
+# -- beside a settings file with a mistake -----------------------------------------------------------
+
+
+@pytest.fixture
+def lived(site: Site, jobs: JobLog, past: Past) -> str:
+    """A settings file that a daemon has run on; another row has failed since."""
+    jobs.add("error", "no such order")
+    site.write(sources=from_beginning(jobs.source("jobs")), notifications=[hook("hook")])
+    past.poll()
+    past.attempt(Outcome(Result.REJECTED, "410 Gone", 410))
+    return site.file.read_text()
+
+
+MISTAKES = [
+    ('[http]\nlisten = ""', '[http]\nlisten = "nowhere"', "http.listen: "),
+    ('[http]\nlisten = ""', "[http]\nlisten = oops", "this is not TOML: "),
+    ('[http]\nlisten = ""', "[http]\nlisten = [1,", "this is not TOML: "),
+    ('[http]\nlisten = ""', "[http", "this is not TOML: "),
+    ('name = "hook"', 'name = "hook"\nname = "twice"', "this is not TOML: "),
+    ('notification_type = "webhook"', 'notification_type = "webhok"', 'notifications["hook"].notification_type: '),
+    ("[daemon]", '[daemon]\nretention = "soon"', "daemon.retention: "),
+    ("[daemon]", "[deamon]\n[daemon]", "deamon: unknown key"),
+]
+
+
+@pytest.mark.parametrize("command", [*LISTINGS, ["token", "list"]])
+def test_a_mistake_in_the_settings_keeps_nobody_from_looking(
+    site: Site, lived: str, notifyd: Notifyd, command: list[str]
+) -> None:
+    right, wrong, said = MISTAKES[1]
+    notifyd(*command)
+    before = notifyd(*command).stdout.splitlines()  # of the second, as a retry is only made once
+    site.file.write_text(lived.replace(right, wrong))
+    answer = notifyd(*command)
+    assert answer.exit_code == 0
+    assert answer.stdout.splitlines()[:1] == before[:1]
+    assert len(answer.stdout.splitlines()) == len(before)
+    assert answer.stderr.startswith(f"{site.file}:")
+    assert said in answer.stderr
+    assert answer.stderr.endswith("; this is shown without it\n")
+    assert answer.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(("right", "wrong", "said"), MISTAKES)
+def test_whatever_the_mistake_what_is_right_counts(
+    site: Site, lived: str, notifyd: Notifyd, right: str, wrong: str, said: str
+) -> None:
+    """The row is looked up at its source, which stands below the mistake or above it."""
+    assert right in lived
+    site.file.write_text(lived.replace(right, wrong))
+    answer = notifyd("why", "1")
+    assert answer.exit_code == 0
+    assert said in answer.stderr
+    assert "Row 1 of source jobs: failure" in answer.stdout
+    assert "410 Gone" in answer.stdout
+
+
+@pytest.mark.parametrize("wrong", ["state = 7", 'state = "postgresql://x/y"', "state = oops", 'state = "'])
+def test_a_mistake_in_where_the_state_is_is_exit_2(site: Site, lived: str, notifyd: Notifyd, wrong: str) -> None:
+    """Any other state DB would be the wrong one."""
+    right = f'state = "sqlite:///{site.state}"'
+    assert right in lived
+    site.file.write_text(lived.replace(right, wrong))
+    answer = notifyd("status")
+    assert (answer.exit_code, answer.stdout) == (2, "")
+    assert f"{site.file}:2" in answer.stderr
+
+
+def test_several_mistakes_are_one_line(site: Site, lived: str, notifyd: Notifyd) -> None:
+    site.file.write_text(lived.replace("[daemon]", '[daemon]\nretention = 7\nlog_level = "loud"\nx = 1'))
+    answer = notifyd("history")
+    assert answer.stderr.count("\n") == 1
+    assert " (and 2 more problems: see `notifyd check`); this is shown without it" in answer.stderr
+
+
+@pytest.mark.parametrize("command", [["history"], ["deliveries"], ["retry", "--state", "dead"]])
+def test_a_config_that_there_never_was_is_said(site: Site, lived: str, notifyd: Notifyd, command: list[str]) -> None:
+    answer = notifyd(*command, "--config-name", "hok")
+    assert (answer.exit_code, answer.stdout) == (2, "")
+    assert answer.stderr == '--config-name: no notification config is called "hok"; did you mean "hook"?\n'
+    site.write(sources=[], notifications=[hook("fresh")])
+    for name in ("hook", "fresh"):  # gone from the file, and not known to a daemon yet
+        assert notifyd(*command, "--config-name", name).exit_code == 0
 
 
 @pytest.mark.parametrize("command", [["test", "hook"], *LISTINGS])

@@ -31,7 +31,6 @@ def sent(site: Site, jobs: JobLog, past: Past) -> None:
     [
         ([], 4),
         (["--config-name", "one"], 2),
-        (["--config-name", "nobody"], 0),
         (["--severity", "warning"], 2),
         (["--connector", "quickbooks"], 2),
         (["--failed"], 4),

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from notifyd.cli.options import LostState, State
+from notifyd.core.ids import config_id
 from notifyd.model import Outcome, Result
 from notifyd.store import audit, outbox, precedence, reads
 from notifyd.store.database import Database, StoreError, open_database
@@ -32,7 +33,7 @@ def pages(db: Database, size: int) -> list[list[int]]:
     found: list[list[int]] = []
     before = None
     while len(found) < 10:
-        page = reads.history(db, config="one", before=before, limit=size)
+        page = reads.history(db, config=config_id("one"), before=before, limit=size)
         found.append([attempt.id for attempt in page.items])
         if (before := page.next) is None:
             break
@@ -43,7 +44,7 @@ def pages(db: Database, size: int) -> list[list[int]]:
 def test_pages_are_the_whole_cut_anywhere(site: Site, jobs: JobLog, past: Past, size: int) -> None:
     a_past(site, jobs, past, failures=6)
     with reads.opened(site.settings().daemon.state) as db:
-        whole = [attempt.id for attempt in reads.history(db, config="one", limit=200).items]
+        whole = [attempt.id for attempt in reads.history(db, config=config_id("one"), limit=200).items]
         cut = pages(db, size)
     assert [each for page in cut for each in page] == whole == sorted(whole, reverse=True)
     assert all(len(page) == size for page in cut[:-1])
@@ -104,7 +105,7 @@ def test_what_is_put_first_is_claimed_before_a_backlog(site: Site, jobs: JobLog,
     a_past(site, jobs, past, failures=3)
     with closing(open_database(f"sqlite:///{site.state}", create=False)) as db:
         outbox.requeue(db, [each.id for each in reads.deliveries(db).items], NOW)
-        config = reads.deliveries(db, config="one").items[0].config_id
+        config = reads.deliveries(db, config=config_id("one")).items[0].config_id
         test = outbox.enqueue_test(db, config, "one", NOW)
         precedence.put_first(db, test)
         (first, *_) = db.run("SELECT id FROM deliveries WHERE config_id = ? ORDER BY due_at, seq", [config])

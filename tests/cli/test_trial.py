@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from anyio.from_thread import start_blocking_portal
 
-from notifyd.cli.trial import wait
+from notifyd.cli.trial import Chosen, wait
+from notifyd.core.ids import config_id
 from notifyd.errors import NotifydError
 from notifyd.store import reads
 from notifyd.store.lock import Lock
@@ -199,10 +201,10 @@ def test_a_daemon_that_sends_nothing_is_waited_for_only_so_long(
 ) -> None:
     slow = [webhook("hook", sink.url, timeout="100ms")]
     site.write(sources=[jobs.source("jobs")], notifications=slow)
-    (notification,) = site.settings().notifications
+    chosen = Chosen(config_id("hook"), "hook", timedelta(milliseconds=100))
     with (
         reads.opened(f"sqlite:///{site.state}") as db,
         pytest.raises(NotifydError, match=r"the daemon made no attempt within 0\.3 s; the test stays in its outbox"),
     ):
-        wait(db, notification, patience=0.2)
+        wait(db, chosen, patience=0.2)
     assert site.states("hook") == ["pending"]

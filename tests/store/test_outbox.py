@@ -10,7 +10,8 @@ import pytest
 
 from notifyd.core.ids import delivery_id
 from notifyd.model import Drop, EventType, Finding, Hold, Outcome, Reason, Result, Severity
-from notifyd.store import books, outbox
+from notifyd.store import books, configs, outbox
+from notifyd.store.configs import Provisioned
 from notifyd.store.database import Database
 from notifyd.store.outbox import SAMPLES, Settled
 from tests.core.findings import announcement, finding, recovery
@@ -489,6 +490,19 @@ def test_what_was_lost_can_be_queued_again_with_a_new_plan(state: State, lost: s
     again = state.claim()
     assert again.notification == first.notification
     assert (again.attempt, again.tries, again.first_attempt_at) == (2, 1, state.now)
+
+
+@pytest.mark.parametrize("how", ["disabled", "deleted"])
+def test_what_nobody_would_send_is_not_queued_again(state: State, how: str) -> None:
+    on = Provisioned("ops", "webhook", enabled=True, config="{}", filters="{}", group="{}", system=False)
+    configs.provision(state.db, [on], state.now)
+    state.tell(finding("1"))
+    (identity,) = state.db.run("SELECT id FROM notification_configs")[0]
+    state.db.run("UPDATE deliveries SET config_id = ?, state = 'dead'", [identity])
+    configs.provision(state.db, [replace(on, enabled=False)] if how == "disabled" else [], state.now)
+    assert outbox.requeue(state.db, state.ids, state.now) == []
+    configs.provision(state.db, [on], state.now)
+    assert outbox.requeue(state.db, state.ids, state.now) == state.ids
 
 
 def test_what_was_attempted_once_has_its_members_for_ever(state: State) -> None:

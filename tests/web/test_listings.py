@@ -84,7 +84,7 @@ async def test_what_belongs_to_nobody_any_more_stays_lost(api: Api, sink: HttpSi
     (lost,) = (await api.get("/deliveries", config_id=made["id"]))["items"]
     await api.delete(f"/configs/{made['id']}")
     problem = await api.post(f"/deliveries/{lost['id']}/retry", status=409)
-    assert problem["error"] == f"{lost['id']}: its config gone was deleted"
+    assert problem["error"] == f"{lost['id']}: its config gone was deleted, so nothing would be sent"
     (test,) = [each for each in (await api.get("/deliveries"))["items"] if each["config_name"] == "never saved"]
     await api.post(f"/deliveries/{test['id']}/retry", status=409)
     assert len((await api.post("/deliveries/retry", {"state": "dead"}))["items"]) == 1  # that of ops

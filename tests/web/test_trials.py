@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from notifyd.store import trials
+from tests.cli.conftest import aside
 from tests.sinks.http import HANG, HttpSink
 from tests.system.site import Site, until, webhook
 from tests.web.conftest import SLACK, Api, Serving, hook
@@ -99,6 +101,70 @@ async def test_a_hanging_endpoint_ends_with_its_own_timeout(api: Api, sink: Http
     problem = await api.post("/test", hook(sink.url, timeout="300ms"), 502)
     assert "timed out after 0.3 s" in problem["detail"]
     assert api.daemon.sender._awaited == {}
+
+
+# -- by the command line -----------------------------------------------------------------------------
+
+
+async def test_the_command_tests_it_too_beside_the_daemon(api: Api, sink: HttpSink, site: Site) -> None:
+    made = await api.make(**hook(sink.url + "/new", "new", timeout="5s"))
+    answer = await aside("test", "new", site=site)
+    assert (answer.exit_code, answer.stdout[:19]) == (0, "sent to new (webhoo"), answer.stderr
+    assert [request.path for request in sink.requests] == ["/new"]
+    sink.answer = 410
+    refused = await aside("test", "new", site=site)
+    assert (refused.exit_code, "HTTP 410" in refused.stderr) == (1, True)
+    attempts = (await api.get("/history", config_id=made["id"]))["items"]
+    assert [(each["event_type"], each["success"]) for each in attempts] == [("test", False), ("test", True)]
+    tests = [each for each in (await api.get("/audit", object_id=made["id"]))["items"] if "tested" in each["action"]]
+    assert [each["actor"].endswith(" at the command line") for each in tests] == [True, True]
+    await api.patch(f"/configs/{made['id']}", {"enabled": False})
+    off = await aside("test", "new", site=site)
+    assert off.stderr == f"new ({made['id']}) is disabled, so nothing is sent to it; the API can test it\n"
+    assert "there are ops, new" in (await aside("test", "zzz", site=site)).stderr
+
+
+async def test_the_command_tests_it_too_where_no_daemon_runs(
+    write: Any, serving: Serving, sink: HttpSink, site: Site
+) -> None:
+    """With its secrets, out of their seal, and under the same guard."""
+    write()
+    async with serving() as api:
+        await api.make(**hook(sink.url, "new", config={"url": sink.url, "auth_token": "SECRET"}))
+    answer = await aside("test", "new", site=site)
+    assert answer.exit_code == 0, answer.stderr
+    assert [request.headers["authorization"] for request in sink.requests] == ["Bearer SECRET"]
+    write(security={"allow_private_targets": []})
+    refused = await aside("test", "new", site=site)
+    assert (refused.exit_code, "its address is not public" in refused.stderr) == (1, True)
+    assert len(sink.requests) == 1
+    (site.folder / "state.db.key").unlink()
+    gone = await aside("test", "new", site=site)
+    assert (gone.exit_code, gone.stdout, gone.stderr.count("\n")) == (1, "", 1)
+    assert "their key was in" in gone.stderr
+    assert site.states("new") == ["sent", "dead"]
+    assert site.imbalances() == []
+
+
+async def test_a_test_that_a_stop_left_behind_is_not_sent_later(
+    write: Any, serving: Serving, sink: HttpSink, site: Site
+) -> None:
+    """Of a config that is off, and of one that was never saved: nobody waits any more."""
+    write()
+    async with serving() as api:
+        made = await api.make(**hook(sink.url, "off", enabled=False))
+        for identity, name in ((made["id"], "off"), (trials.unsaved_id("idea"), "idea")):
+            await api.daemon.store(trials.begin, identity, name, api.daemon.clock())
+    async with serving() as api:
+        left = {each["config_id"]: each for each in (await api.get("/deliveries"))["items"]}
+        assert left[made["id"]]["error"] == "its config was disabled"
+        assert {each["state"] for each in left.values()} == {"cancelled"}
+        assert "its config was never saved" in {each["error"] for each in left.values()}
+    assert sink.requests == []
+    assert site.imbalances() == []
+
+
+# -- nothing gets around the guard -------------------------------------------------------------------
 
 
 async def test_ssrf_through_a_test_is_refused(write: Any, serving: Serving, sink: HttpSink) -> None:
