@@ -236,6 +236,28 @@ def vacuum(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) -> None
     vacuum(config, as_json=as_json)
 
 
+plugin = typer.Typer(name="plugin", no_args_is_help=True, help="Write a plugin of your own.")
+app.add_typer(plugin)
+
+
+@plugin.callback()
+def _plugin() -> None:
+    """A command group, though it has but one command."""
+
+
+@plugin.command("new")
+def new_plugin(
+    name: Annotated[str, typer.Argument(help="What it is called: the notification_type, or the filter's key.")],
+    is_filter: Annotated[bool, typer.Option("--filter", help="A filter instead of a channel.")] = False,
+    single_file: Annotated[bool, typer.Option("--single-file", help="One file for the plugins_dir.")] = False,
+    into: Annotated[Path, typer.Option(help="The folder to write into.", show_default="this one")] = Path(),
+) -> None:
+    """Begin a plugin: a project that can be installed and has its tests, or a single file."""
+    from notifyd.cli.plugin_new import new
+
+    new(name, into, is_filter=is_filter, single_file=single_file)
+
+
 token = typer.Typer(name="token", no_args_is_help=True, help="Make, list and revoke the tokens of the API.")
 app.add_typer(token)
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from notifyd.api import Secret
+from notifyd.cli.example import example_of
 from notifyd.cli.options import DEFAULT_CONFIG, WrongUse
 from notifyd.cli.output import complain, heading, print_json, print_page, print_table, say
 from notifyd.plugin_host import PluginProblem, Registered, Registry, discover
@@ -59,9 +60,7 @@ def _show_one(registry: Registry, name: str, *, as_json: bool) -> None:
     if not found:
         raise WrongUse(_unknown(registry, name))
     if as_json:
-        print_page(
-            {**_json(kind, plugin), "options": [o._asdict() for o in options_of(plugin)]} for kind, plugin in found
-        )
+        print_page(_described(kind, plugin) for kind, plugin in found)
         return
     for kind, plugin in found:
         heading(f"{plugin.name} ({kind}): {plugin.doc}")
@@ -69,6 +68,14 @@ def _show_one(registry: Registry, name: str, *, as_json: bool) -> None:
         print_table(
             ("option", "type", "default", "required", "secret", "what it is"), options_of(plugin), empty="no options"
         )
+        heading("In the settings file")
+        for line in example_of(kind, plugin).splitlines():
+            say(line)
+
+
+def _described(kind: str, plugin: Registered[Any]) -> dict[str, Any]:
+    options = [option._asdict() for option in options_of(plugin)]
+    return {**_json(kind, plugin), "options": options, "example": example_of(kind, plugin)}
 
 
 def _unknown(registry: Registry, name: str) -> str:

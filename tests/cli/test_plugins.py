@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
+import tomli
 from pydantic import Field
 
 from notifyd.api import Options, Secret, SecretUrl, Severity
+from notifyd.cli.example import example_of
 from notifyd.cli.plugins import holds_secret, type_text
+from notifyd.plugin_host import discover
 from tests.cli.conftest import Notifyd, invoke
 from tests.system.site import Site
 
@@ -156,3 +159,33 @@ def test_no_settings_file_at_all(tmp_path: Path) -> None:
 )
 def test_types_in_words(kind: Any, text: str, secret: bool) -> None:
     assert (type_text(kind), holds_secret(kind)) == (text, secret)
+
+
+@pytest.mark.usefixtures("dropped_in")
+def test_an_example_for_the_settings_file(notifyd: Notifyd) -> None:
+    (item,) = notifyd("plugins", "pager", "--json").items
+    assert item["example"].splitlines() == [
+        "[[notifications]]",
+        'name = "my-pager"',
+        'notification_type = "pager"',
+        "",
+        "[notifications.config]",
+        'number = "…"',
+        '# pin = { env = "PAGER_PIN" }',
+        "# loud = true",
+    ]
+    table = notifyd("plugins", "pager").stdout
+    assert all(line in table for line in item["example"].splitlines())
+
+
+def test_the_examples_of_our_own_are_toml_with_every_key(site: Site, notifyd: Notifyd) -> None:
+    site.write(sources=[], notifications=[])
+    registry = discover(None)
+    for kind, found in (("channel", registry.channels), ("filter", registry.filters)):
+        for name, plugin in found.items():
+            text = example_of(kind, plugin)
+            tables = tomli.loads("\n".join(line.removeprefix("# ") for line in text.splitlines()))["notifications"]
+            if kind == "channel":
+                assert set(tables[0]["config"]) == set(plugin.cls.Options.model_fields), name
+            else:
+                assert set(tables["filters"]) == {name}
