@@ -1,58 +1,60 @@
 """The wiring: settings in, two loops and a server running, and a clean way out.
 
-Daemon(settings, clock).start() … .stop()       embeddable, one per state DB
-serve(path)                                     the process: signals, reload, sd_notify
+Daemon(settings, clock).start() … .reload(settings) … .stop()       embeddable, one per state DB
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import signal
 import time
-from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from datetime import UTC, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import structlog
 
-from notifyd import fast
 from notifyd.clock import Clock, utc_now
 from notifyd.core.rules import Origin
 from notifyd.custody import Custody
 from notifyd.errors import NotifydError
 from notifyd.observe import health as parts
-from notifyd.observe import logs
 from notifyd.observe.health import Health
-from notifyd.observe.sd_notify import notify
 from notifyd.poller import Poller
 from notifyd.right_of_way import RightOfWay
-from notifyd.roster import Roster
+from notifyd.roster import Roster, identity_of
 from notifyd.saved import SavedConfigs
 from notifyd.schedule import Schedule
 from notifyd.sender import Sender
-from notifyd.settings import NotificationSettings, Settings, SourceSettings, load, sqlite_path
-from notifyd.sources import open_source
+from notifyd.settings import NotificationSettings, Settings, SourceSettings, sqlite_path
 from notifyd.store import configs, cursors, outbox, retention
 from notifyd.store.configs import Provisioned
-from notifyd.store.database import StoreError, open_database
+from notifyd.store.database import Database, StoreError, open_database
 from notifyd.store.lock import Lock
 from notifyd.store.readers import Readers
 from notifyd.store.thread import StoreThread
-from notifyd.web.app import create_app
-from notifyd.web.reach import Reach
-from notifyd.web.server import HttpServer
+
+if TYPE_CHECKING:
+    from notifyd.web.reach import Reach
+    from notifyd.web.server import HttpServer
 
 GRACE = 20.0
 """Seconds that attempts in flight have to end when the daemon stops."""
 
+TRIED_WITHIN = 20.0
+"""Seconds that the sources have to answer for the first time; who has not by then does not hold up the rest."""
+
+LOCK_PATIENCE = 5.0
+"""Seconds that the daemon waits for another writer of the state DB; what fails then is tried again."""
+
+_TURN = timedelta(seconds=2)
 _LOOK_AT_LEASES = timedelta(seconds=30)
 _LOOK_AT_STATE = timedelta(seconds=30)
 _PRUNE = timedelta(hours=1)
 _LOOKED_AT = 0.2
+_AGAIN = 1.0
 
 log = structlog.get_logger("notifyd")
 
@@ -72,93 +74,150 @@ class Daemon:
         self.custody: Custody
         self.server: HttpServer
         self.pollers: list[Poller] = []
-        self._running = AsyncExitStack()
+        self._lasting = AsyncExitStack()
+        self._working = AsyncExitStack()
         self._stopping = False
         self._grace = GRACE
 
     async def start(self) -> None:
-        """Bring everything up: state, lanes, sender, pollers, server; where one cannot, nothing stays up."""
-        async with AsyncExitStack() as running:
-            await self._open_state(running)
-            await self._open_lanes(running)
-            self._start_sender(running)
-            await self._take_on_saved()
-            self._start_polling(running)
-            await self._start_server(running)
-            self._running = running.pop_all()
+        """Bring everything up: state and sender, then what the settings say; where one cannot, nothing stays up."""
+        async with AsyncExitStack() as lasting:
+            await self._open_state(lasting)
+            self._start_schedule(lasting)
+            self._start_sender(lasting)
+            await self._begin()
+            self._lasting = lasting.pop_all()
+
+    async def reload(self, settings: Settings) -> None:
+        """Take on other settings for the same state DB. NotifydError where they cannot be used: the old ones go on.
+
+        The sender goes on all the while: nothing in flight is cut off, dropped or repeated.
+        """
+        old = self.settings
+        await self.store(_writable)  # while nothing has been touched yet
+        await self._working.aclose()
+        try:
+            await self._take_on(settings)
+            await self._begin()
+        except NotifydError:
+            await self._take_on(old)
+            await self._begin_again()
+            raise
 
     async def stop(self, grace: float = GRACE) -> None:
         """Take everything down in reverse, which loses nothing: what is in flight ends, the rest stays queued."""
         self._stopping, self._grace = True, grace
-        await self._running.aclose()
+        await self._working.aclose()
+        await self._lasting.aclose()
 
-    # -- the parts -------------------------------------------------------------------------------
+    # -- what lasts ------------------------------------------------------------------------------
 
-    async def _open_state(self, running: AsyncExitStack) -> None:
+    async def _open_state(self, lasting: AsyncExitStack) -> None:
         """Become the one daemon of the state DB, bring it up to date, and take up what a crash left in flight."""
-        running.callback(_locked(sqlite_path(self.settings.daemon.state)).release)
-        database = open_database(self.settings.daemon.state, create=True)
+        lasting.callback(_locked(sqlite_path(self.settings.daemon.state)).release)
+        database = open_database(self.settings.daemon.state, create=True, patience=LOCK_PATIENCE)
         database.close()  # the connection of this thread; the store thread makes its own
         if database.kept:
             log.info("the state DB was upgraded; as it was before, it is kept", copy=str(database.kept))
-        self.store = StoreThread(database)
-        running.push_async_callback(self.store.close)
+        self.store = StoreThread(database, self._store_turned)
+        lasting.push_async_callback(self.store.close)
         self.custody = Custody(self.store, self.clock, self.health)
-        running.push_async_callback(self.custody.close)
-        self.schedule.add(self.custody.look, _LOOK_AT_STATE, UTC, name="state file")
-        now = self.clock()
-        left = await self.store(outbox.take_up, now, all_leases=True)
+        lasting.push_async_callback(self.custody.close)
+        left = await self.store(outbox.take_up, self.clock(), all_leases=True)
         if left:
             log.info("taking up deliveries that were in flight when the daemon stopped", count=left)
-        await self.store(configs.provision, [_provisioned(n) for n in self.settings.notifications], now)
-        await self.store(cursors.name, [(source.name, source.id) for source in self.settings.sources])
 
-    async def _open_lanes(self, running: AsyncExitStack) -> None:
-        running.push_async_callback(self.roster.close)
-        for notification in self.settings.notifications:
-            if notification.enabled:
-                await self.roster.put(notification)
+    def _store_turned(self, note: str) -> None:
+        self.health.turn(parts.STORE, self.clock(), ok=not note, note=note)
 
-    async def _take_on_saved(self) -> None:
-        """The configs that were made through the API, before the first poll."""
-        self.saved = SavedConfigs(self.settings, self.store, self.roster, self.sender, self.clock)
-        await self.saved.start()
-
-    def _start_sender(self, running: AsyncExitStack) -> None:
-        self.sender = Sender(self.roster.lanes, self.store, self.clock, self.health)
-        self.sender.start()
-        running.push_async_callback(self._stop_sender)
+    def _start_schedule(self, lasting: AsyncExitStack) -> None:
+        self.schedule.add(self._turn, _TURN, UTC, name="turn")
+        self.schedule.add(self._ask_store, _TURN, UTC, name="store")
+        self.schedule.add(self.custody.look, _LOOK_AT_STATE, UTC, name="state file")
         self.schedule.add(self._take_up_expired, _LOOK_AT_LEASES, UTC, name="leases")
         self.schedule.add(self._prune, _PRUNE, UTC, name="retention")
+        self.schedule.start()
+        lasting.push_async_callback(self.schedule.stop)
+
+    def _start_sender(self, lasting: AsyncExitStack) -> None:
+        lasting.push_async_callback(self.roster.close)
+        self.sender = Sender(self.roster.lanes, self.store, self.clock, self.health)
+        self.saved = SavedConfigs(self.settings, self.store, self.roster, self.sender, self.clock)
+        self.sender.start()
+        lasting.push_async_callback(self._stop_sender)
 
     async def _stop_sender(self) -> None:
         await self.sender.stop(self._grace)
 
-    def _start_polling(self, running: AsyncExitStack) -> None:
-        for source in self.settings.sources:
-            if source.enabled:
-                poller = self._poller(source)
-                self.pollers.append(poller)
-                job = partial(self.poll, poller)
-                self.schedule.add(job, source.poll, source.timezone, name=f"poll {source.name}")
-        self.schedule.start()
-        running.push_async_callback(self._stop_polling)
+    # -- what the settings say -------------------------------------------------------------------
+
+    async def _begin(self) -> None:
+        """Bring up what the settings say; what may fail comes first, and leaves nothing up where it does."""
+        async with AsyncExitStack() as working:
+            await self._open_lanes()
+            await self.saved.start()
+            await self._start_server(working)
+            await self._provision()
+            self._start_polling(working)
+            self._working = working.pop_all()
+
+    async def _begin_again(self) -> None:
+        """With settings that were in use before. Only the state DB can be against it, and not for ever."""
+        said = ""
+        while not self._stopping:
+            try:
+                await self._begin()
+            except NotifydError as error:
+                if (text := str(error)) != said:
+                    log.error("the old settings cannot go on yet; it is tried again every second", problem=text)
+                said = text
+                await asyncio.sleep(_AGAIN)
+            else:
+                return
+
+    async def _take_on(self, settings: Settings) -> None:
+        """Use these settings from now on. A config that they do not have is told no more."""
+        gone = _identities(self.settings) - _identities(settings)
+        self.settings = settings
+        self.roster.take_on(settings)
+        self.saved = SavedConfigs(settings, self.store, self.roster, self.sender, self.clock)
+        for identity in gone:
+            self.roster.remove(identity, self.sender.drained, then=self.saved.cancel_idle)
+        self.health.keep(source.name for source in settings.sources if source.enabled)
+
+    async def _open_lanes(self) -> None:
+        for notification in self.settings.notifications:
+            if notification.enabled:
+                await self.roster.put(notification, self.sender.drained)
+
+    async def _provision(self) -> None:
+        provisioned = [_provisioned(notification) for notification in self.settings.notifications]
+        await self.store(configs.provision, provisioned, self.clock())
+        await self.store(cursors.name, [(source.name, source.id) for source in self.settings.sources])
+
+    def _start_polling(self, working: AsyncExitStack) -> None:
+        self.pollers = [self._poller(source) for source in self.settings.sources if source.enabled]
+        for poller in self.pollers:
+            turns = self.schedule.add(
+                partial(self.poll, poller), poller.settings.poll, poller.settings.timezone, name=f"poll {poller.name}"
+            )
+            working.push_async_callback(poller.close)
+            working.push_async_callback(turns.end)
+        working.callback(self._stop_reading)
 
     async def poll(self, poller: Poller) -> None:
         """One poll of a source, before all that is asked over HTTP."""
         with self.right_of_way.taken():
             await poller.poll()
 
-    async def _stop_polling(self) -> None:
+    def _stop_reading(self) -> None:
+        """All at once: each may have a batch at hand."""
         for poller in self.pollers:
             poller.stop()
-        await self.schedule.stop()
-        for poller in self.pollers:
-            await poller.close()
 
     def _poller(self, source: SourceSettings) -> Poller:
         return Poller(
-            open_source(source),
+            source,
             _origin(source),
             self.settings.rules.detection(),
             self.roster.gates,
@@ -168,17 +227,22 @@ class Daemon:
             found=self.sender.wake,
         )
 
-    async def _start_server(self, running: AsyncExitStack) -> None:
+    async def _start_server(self, working: AsyncExitStack) -> None:
         if self.settings.http.listen:
+            from notifyd.web.app import create_app  # half a second and 25 MB that a daemon without HTTP does not need
+            from notifyd.web.server import HttpServer
+
             readers = Readers(sqlite_path(self.settings.daemon.state))
-            running.push_async_callback(readers.close)
+            working.push_async_callback(readers.close)
             await readers.start()
             self.server = HttpServer(create_app(self._reach(readers)), self.settings.http)
             await self.server.start()
-            running.push_async_callback(self.server.stop)
+            working.push_async_callback(self.server.stop)
 
     def _reach(self, readers: Readers) -> Reach:
         """What the web may reach: it sees nothing else of the daemon."""
+        from notifyd.web.reach import Reach
+
         return Reach(
             settings=self.settings,
             health=self.health,
@@ -190,6 +254,16 @@ class Daemon:
             wake=self.sender.wake,
             give_way=self.right_of_way.give,
         )
+
+    # -- now and then ----------------------------------------------------------------------------
+
+    async def _turn(self) -> None:
+        """The scheduler is at work."""
+        self.health.turn(parts.SCHEDULER, self.clock(), ok=True)
+
+    async def _ask_store(self) -> None:
+        """Something for the store thread to do, where nobody else has anything."""
+        await self.store(_nothing)
 
     async def _take_up_expired(self) -> None:
         """Should a channel outlive its lease against all rules, its delivery is not lost."""
@@ -211,94 +285,17 @@ class Daemon:
         """The parts that turn: every enabled source, and the sender."""
         return [*(parts.source(source.name) for source in self.settings.sources if source.enabled), parts.SENDER]
 
-    async def ready(self) -> None:
-        """Wait until every source was tried once, successfully or not, and the sender has turned."""
-        while not self.health.ready(self.expected):  # noqa: ASYNC110 (other threads write it)
+    async def ready(self, within: float = TRIED_WITHIN) -> None:
+        """Wait until every source was tried once, successfully or not, and the sender has turned.
+
+        One that does not answer `within` that many seconds was tried, too: the others are told of it.
+        """
+        until = time.monotonic() + within
+        while waiting := self.health.waiting_for(self.expected):
+            if time.monotonic() > until:
+                log.warning("ready, but not everything has answered yet", waiting_for=waiting)
+                return
             await asyncio.sleep(0.02)
-
-
-async def serve(settings: Settings) -> None:
-    """Run until SIGTERM or SIGINT; SIGHUP reads the settings file again. Raises NotifydError if it cannot start."""
-    stop, reload = _signals()
-    daemon = Daemon(settings)
-    await daemon.start()
-    log.info(
-        "started",
-        state=settings.daemon.state,
-        sources=len(daemon.pollers),
-        configs=len(daemon.roster.lanes),
-        sends_by=fast.said(fast.chosen(settings.daemon.fast)),
-    )
-    await _until(daemon.ready(), stop)
-    notify("READY=1", "STATUS=running")
-    while await _first(stop, reload) is reload:
-        reload.clear()
-        daemon = await _reload(daemon)
-    notify("STOPPING=1", "STATUS=stopping")
-    await daemon.stop()
-    log.info("stopped")
-
-
-async def _reload(daemon: Daemon) -> Daemon:
-    """A settings file with problems changes nothing; a good one is taken on, and nothing is lost in between."""
-    notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
-    try:
-        settings = _loaded_again(daemon.settings)
-    except NotifydError as error:
-        for line in str(error).splitlines():
-            log.error("the new settings are refused, the old ones go on", problem=line)
-    else:
-        logs.configure(settings.daemon.log_level)
-        daemon = await _replaced(daemon, settings)
-    notify("READY=1", "STATUS=running")
-    return daemon
-
-
-async def _replaced(old: Daemon, settings: Settings) -> Daemon:
-    """A daemon with the new settings; or, where it cannot start (its port is in use), one with the old."""
-    await old.stop()
-    daemon = Daemon(settings, old.clock)
-    try:
-        await daemon.start()
-    except NotifydError as error:
-        log.error("the new settings cannot be used, the old ones go on", problem=str(error))
-        daemon = Daemon(old.settings, old.clock)
-        await daemon.start()
-    else:
-        log.info("reloaded", sources=len(daemon.pollers), configs=len(daemon.roster.lanes))
-    return daemon
-
-
-def _loaded_again(old: Settings) -> Settings:
-    settings = load(old.path)
-    if settings.daemon.state != old.daemon.state:
-        raise NotifydError(f"{old.path}: daemon.state: cannot change at a reload: restart notifyd")
-    return settings
-
-
-def _signals() -> tuple[asyncio.Event, asyncio.Event]:
-    loop, stop, reload = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    loop.add_signal_handler(signal.SIGHUP, reload.set)
-    return stop, reload
-
-
-async def _first(*events: asyncio.Event) -> asyncio.Event:
-    """The first of the events that is set; where several are, the first named."""
-    waiting = [asyncio.create_task(event.wait()) for event in events]
-    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-    for task in waiting:
-        task.cancel()
-    return next(event for event in events if event.is_set())
-
-
-async def _until(coroutine: Coroutine[Any, Any, None], stop: asyncio.Event) -> None:
-    """Wait for the coroutine, or until it is time to stop."""
-    tasks = [asyncio.create_task(coroutine), asyncio.create_task(stop.wait())]
-    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    for task in tasks:
-        task.cancel()
 
 
 def _locked(path: Path) -> Lock:
@@ -343,3 +340,16 @@ def _provisioned(notification: NotificationSettings) -> Provisioned:
         others=json.dumps(others, default=str),
         **texts,
     )
+
+
+def _identities(settings: Settings) -> set[str]:
+    return {identity_of(notification) for notification in settings.notifications if notification.enabled}
+
+
+def _writable(database: Database) -> None:
+    with database.transaction():
+        return
+
+
+def _nothing(_database: Database) -> None:
+    return

@@ -1,18 +1,15 @@
 """Loop one: read → detect → ask the filters → commit, for one source.
 
-Reading, folding and filtering run on the source's own thread, so a stuck source stalls no other;
+Reading, folding and filtering run on the source's own thread, so a stuck source stalls no other (`reading.py`);
 one transaction on the store thread keeps everything that a batch came to. The poller never waits
 for a network send.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import ParamSpec, TypeVar
 
 import structlog
 
@@ -24,15 +21,14 @@ from notifyd.filtering import Gate, ask
 from notifyd.observe import health as parts
 from notifyd.observe.health import Health
 from notifyd.outage import OutageWatch
-from notifyd.sources import Batch, Source, SourceError
+from notifyd.reading import Hangs, Reading
+from notifyd.settings import SourceSettings
+from notifyd.sources import Batch, SourceError
 from notifyd.store import commit, cursors, memory
 from notifyd.store.commit import Committed, Polled
 from notifyd.store.cursors import Checkpoint
 from notifyd.store.database import StoreError
 from notifyd.store.thread import StoreThread
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 REMEMBER_READ = timedelta(minutes=1)
 """How often the state DB learns that a source with nothing new was read."""
@@ -45,7 +41,7 @@ class Poller:
 
     def __init__(
         self,
-        source: Source,
+        source: SourceSettings,
         origin: Origin,
         rules: Rules,
         gates: Sequence[Gate],
@@ -54,11 +50,11 @@ class Poller:
         health: Health,
         found: Callable[[], None],
     ) -> None:
-        self.source, self.origin, self.rules, self.gates = source, origin, rules, gates
+        self.settings, self.origin, self.rules, self.gates = source, origin, rules, gates
         self.store, self.clock, self.health, self.found = store, clock, health, found
-        self.name = source.settings.name
-        self.outage = OutageWatch(source.settings, rules, gates, store, found)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"source-{self.name}")
+        self.name = source.name
+        self.outage = OutageWatch(source, rules, gates, store, found)
+        self._reading = Reading(source)
         self._written_at: datetime | None = None
         self._failing = ""
         self._stopping = False
@@ -67,20 +63,21 @@ class Poller:
         """Read to the end of the log. What fails is said once, kept for `notifyd sources`, and tried again."""
         try:
             while not self._stopping and not await self._batch():
-                pass
+                self.health.late(parts.source(self.name))
         except Exception as error:
-            await self._failed(error)
+            if not (self._stopping and isinstance(error, Hangs)):
+                await self._failed(error)
         else:
             await self._succeeded()
 
     def stop(self) -> None:
-        """Read no further than the batch at hand, however much of the log is left."""
+        """Read no further than the batch at hand, however much of the log is left; a read that hangs is given up."""
         self._stopping = True
+        self._reading.give_up()
 
     async def close(self) -> None:
         """Close the source, after the batch at hand."""
-        await self._on_thread(self.source.close)
-        self._thread.shutdown(wait=False)
+        await self._reading.close()
 
     # -- one batch -------------------------------------------------------------------------------
 
@@ -96,38 +93,38 @@ class Poller:
 
     async def _checkpoint(self, now: datetime) -> Checkpoint:
         """Where reading has come to; at the first start, where it begins."""
-        source_id = self.source.settings.id
+        source_id = self.settings.id
         if found := await self.store(cursors.get, source_id):
             return found
-        start = await self._on_thread(self.source.start, now)
+        start = await self._reading.run(self._reading.source.start, now)
         watched = detect(Memory(), start.records, self.rules, self.origin)
         await self.store(cursors.start, source_id, self.name, start.cursor, watched, now)
-        log.info("reading begins", source=self.name, start=str(self.source.settings.start), running=len(watched.watch))
+        log.info("reading begins", source=self.name, start=str(self.settings.start), running=len(watched.watch))
         return Checkpoint(start.cursor, epoch=0)
 
     async def _read(self, checkpoint: Checkpoint, now: datetime) -> tuple[Batch, list[str]]:
         """The watched rows as they are now, then the new ones; and the keys of watched rows that are gone."""
-        watched = await self.store(memory.watched, self.source.settings.id)
-        seen = await self._on_thread(self.source.look_up, list(watched), now) if watched else {}
-        batch = await self._on_thread(self.source.read, checkpoint.cursor, now)
+        watched = await self.store(memory.watched, self.settings.id)
+        seen = await self._reading.run(self._reading.source.look_up, list(watched), now) if watched else {}
+        batch = await self._reading.run(self._reading.source.read, checkpoint.cursor, now)
         records = [*seen.values(), *batch.records] if seen else batch.records
         return replace(batch, records=records), [key for key in watched if key not in seen]
 
     async def _detect(self, batch: Batch, gone: Sequence[str], now: datetime) -> Detected:
         tick = now if batch.at_end else None
         origin = replace(self.origin, epoch=batch.epoch)
-        known = await self.store(memory.load, self.source.settings.id, batch.records, tick, origin, gone)
+        known = await self.store(memory.load, self.settings.id, batch.records, tick, origin, gone)
         inputs: list[Input] = [*(Gone(key, now) for key in gone), *batch.records]
         if batch.at_end:
             inputs.append(Tick(now))
-        return await self._on_thread(detect, known, inputs, self.rules, origin)
+        return await self._reading.run(detect, known, inputs, self.rules, origin)
 
     async def _commit(self, batch: Batch, detected: Detected, now: datetime) -> None:
         events = [finding.event for finding in detected.findings]
         gates = list(self.gates)
-        verdicts = await self._on_thread(ask, gates, events, now) if events else {}
+        verdicts = await self._reading.run(ask, gates, events, now) if events else {}
         polled = Polled(
-            source_id=self.source.settings.id,
+            source_id=self.settings.id,
             cursor=batch.cursor,
             epoch=batch.epoch,
             at_end=batch.at_end,
@@ -171,7 +168,7 @@ class Poller:
     async def _failed(self, error: Exception) -> None:
         text = str(error) if isinstance(error, NotifydError) else f"{type(error).__name__}: {error}"
         now = self.clock()
-        self.health.turn(parts.source(self.name), now, ok=False, note=text)
+        self.health.turn(parts.source(self.name), now, ok=False, note=text, hangs=isinstance(error, Hangs))
         if text != self._failing:
             self._failing = text
             self._say_failure(error, text)
@@ -196,6 +193,3 @@ class Poller:
                 await self.outage.failed(failure, self.clock())
         except StoreError as error:
             log.error("the state DB cannot be written", source=self.name, error=str(error))
-
-    async def _on_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await asyncio.wrap_future(self._thread.submit(function, *args, **kwargs))

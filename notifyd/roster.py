@@ -65,10 +65,14 @@ class Roster:
     def __init__(self, settings: Settings) -> None:
         self.gates = Gates()
         self.lanes: dict[str, Lane] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
+        self.take_on(settings)
+
+    def take_on(self, settings: Settings) -> None:
+        """Whoever is put here from now on goes by these settings."""
         self._settings = settings
         self._guard = Guard(settings.security.allow_private_targets)
         self._fast = fast.chosen(settings.daemon.fast)
-        self._leaving: set[asyncio.Task[None]] = set()
 
     async def put(self, notification: NotificationSettings, drained: Drained | None = None) -> None:
         """Tell this config from now on, in the place of what there was of it. NotifydError where it cannot be made."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta, tzinfo
 
 import structlog
 from apscheduler.job import Job
+from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
@@ -21,6 +23,40 @@ _LOOK_AT_CLOCK = 1.0
 _JUMP = 2.0
 
 
+class Turns:
+    """One job's turns. One that is longer than its interval just misses some, without APScheduler's warning at each."""
+
+    def __init__(self, work: Callable[[], Awaitable[None]], name: str) -> None:
+        self.work, self.name = work, name
+        self.job: Job
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.ended = False
+
+    async def take(self) -> None:
+        """Do the work, unless it is at work already."""
+        if not self._idle.is_set() or self.ended:
+            return
+        self._idle.clear()
+        try:
+            await self.work()
+        except NotifydError as error:
+            log.error("a job could not be done; its next turn tries again", job=self.name, error=str(error))
+        finally:
+            self._idle.set()
+
+    async def at_work(self) -> None:
+        """Wait for the turn at hand, if there is one."""
+        await self._idle.wait()
+
+    async def end(self) -> None:
+        """Take no more turns, and wait for the one at hand."""
+        self.ended = True
+        with suppress(JobLookupError):  # a cron expression may have no next time any more
+            self.job.remove()
+        await self.at_work()
+
+
 class Schedule:
     """Jobs that run at once, then by interval or cron; never twice at a time, and never skipped for being late."""
 
@@ -29,12 +65,15 @@ class Schedule:
             timezone=UTC, job_defaults={"coalesce": True, "misfire_grace_time": None, "max_instances": 1}
         )
         self._guard: asyncio.Task[None] | None = None
-        self._running: set[asyncio.Future[None]] = set()
+        self._turns: list[Turns] = []
 
-    def add(self, job: Callable[[], Awaitable[None]], every: timedelta | Cron, timezone: tzinfo, name: str) -> None:
+    def add(self, job: Callable[[], Awaitable[None]], every: timedelta | Cron, timezone: tzinfo, name: str) -> Turns:
         """Run `job` now and then at every interval, or whenever the cron expression says in `timezone`."""
         trigger = every.trigger(timezone) if isinstance(every, Cron) else IntervalTrigger(seconds=every.total_seconds())
-        self._scheduler.add_job(self._one_at_a_time(job, name), trigger, name=name, next_run_time=datetime.now(UTC))
+        turns = Turns(job, name)
+        turns.job = self._scheduler.add_job(turns.take, trigger, name=name, next_run_time=datetime.now(UTC))
+        self._turns = [*(each for each in self._turns if not each.ended), turns]
+        return turns
 
     def start(self) -> None:
         """Begin, on the running loop."""
@@ -46,30 +85,9 @@ class Schedule:
         if self._guard:
             self._guard.cancel()
         self._scheduler.pause()
-        if self._running:
-            await asyncio.wait(self._running)
+        for turns in self._turns:
+            await turns.at_work()
         self._scheduler.shutdown(wait=False)
-
-    def _one_at_a_time(self, job: Callable[[], Awaitable[None]], name: str) -> Callable[[], Awaitable[None]]:
-        """A job that is longer than its interval just misses turns, without APScheduler's warning at each."""
-        busy = False
-
-        async def run() -> None:
-            nonlocal busy
-            if busy:
-                return
-            busy, done = True, asyncio.get_running_loop().create_future()
-            self._running.add(done)
-            try:
-                await job()
-            except NotifydError as error:
-                log.error("a job could not be done; its next turn tries again", job=name, error=str(error))
-            finally:
-                busy = False
-                self._running.discard(done)
-                done.set_result(None)
-
-        return run
 
     async def _watch_clock(self) -> None:
         """After the clock was set back an hour, an interval job would sleep that hour: it is armed anew."""

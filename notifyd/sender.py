@@ -59,6 +59,11 @@ class Sender:
         self._stopping = False
         self._failing = ""
 
+    @property
+    def failing(self) -> list[str]:
+        """The ids of the configs whose newest attempt failed, and will be tried again."""
+        return [config for config, failures in self._failures.items() if failures and config in self.lanes]
+
     def wake(self) -> None:
         """Something may be due: take a turn soon. Only from the loop's thread."""
         self._woken.set()
@@ -71,7 +76,7 @@ class Sender:
         """Claim no more, let what is in flight end for up to `grace` seconds, and settle it; the rest stays queued."""
         self._stopping = True
         self.wake()
-        await self._loop
+        await asyncio.wait([self._loop])
         if self._attempts:
             await asyncio.wait(self._attempts, timeout=grace)
         for task, claimed in list(self._attempts.items()):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import faulthandler
 from pathlib import Path
 
 import typer
 
-from notifyd import daemon, fast
+from notifyd import fast, service
 from notifyd.cli.output import complain
 from notifyd.observe import logs
 from notifyd.settings import load
@@ -20,8 +21,9 @@ def run(path: Path) -> None:
     """Run until it is told to stop. Raises NotifydError where it cannot; exit 3 where the state DB cannot be used."""
     settings = load(path)
     logs.configure(settings.daemon.log_level)
+    faulthandler.enable()  # what systemd's watchdog ends says where it stood
     try:
-        fast.run(daemon.serve(settings), fast.chosen(settings.daemon.fast))
+        fast.run(service.serve(settings), fast.chosen(settings.daemon.fast))
     except StateUnusable as error:
         complain(str(error))
         raise typer.Exit(NEEDS_A_PERSON) from None

@@ -38,7 +38,8 @@ class Settings:
     """A whole settings file, typed, with the plugins that it was checked against.
 
     Paths and urls are absolute. `shared` are the options under [channels.*], which `notifications` have in
-    them already. `not_checked` tells of secrets that could not be fetched here, but will be inside of the unit.
+    them already, and `document` is the file as it was read. `not_checked` tells of secrets that could not be
+    fetched here, but will be inside of the unit.
     """
 
     path: Path
@@ -50,6 +51,7 @@ class Settings:
     notifications: tuple[NotificationSettings, ...]
     security: SecuritySettings
     shared: SharedOptions = field(default_factory=SharedOptions)
+    document: Document = field(default_factory=lambda: Document("", {}), repr=False)
     not_checked: tuple[Problem, ...] = ()
 
 
@@ -111,6 +113,7 @@ def _settings(path: Path, report: Report, environ: Mapping[str, str]) -> Setting
         rules=rules,
         notifications=notifications,
         security=security,
+        document=report.document,
         shared=_shared(report, registry),
     )
 

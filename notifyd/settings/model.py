@@ -143,6 +143,10 @@ class SourceSettings(Table):
     unreachable_after: Annotated[Duration, AfterValidator(at_least("1ms"))] = Field(
         timedelta(minutes=5), description="After this long without a successful read, people are told."
     )
+    timeout: Annotated[Duration, AfterValidator(at_least("100ms"))] = Field(
+        timedelta(minutes=2),
+        description="A read that has not answered within this time is left behind, and the source is read anew.",
+    )
     poll: Poll = Field(timedelta(seconds=1), description="How often it is read: an interval, or a cron expression.")
     start: Start = Field("now", description='Where the first start begins: "now", "beginning", or how far back.')
     timezone: Timezone = Field(ZoneInfo("UTC"), description="The zone of times without one, and of a cron `poll`.")

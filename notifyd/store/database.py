@@ -28,6 +28,9 @@ _PRAGMAS = {
 PATIENCE = 30.0
 """Seconds to wait for another writer's lock."""
 
+IMPATIENCE = 0.5
+"""The same, once waiting was in vain: many who wait one after another must not add up."""
+
 _HOW_TO_MEND = "`notifyd restore` a backup, or repair it (sqlite3's .recover)"
 
 
@@ -35,7 +38,8 @@ class Database:
     """One state DB. Each thread that uses it has a connection of its own."""
 
     def __init__(self, path: Path, patience: float = PATIENCE) -> None:
-        self.path = path
+        self.path, self.patience = path, patience
+        self._impatient = False  # only for the one thread that writes
         self.kept: Path | None = None  # the copy from before its schema was upgraded just now
         self.peewee = SqliteDatabase(str(path), pragmas=_PRAGMAS, timeout=patience)
 
@@ -44,9 +48,18 @@ class Database:
         """A write transaction that waits for its turn: a deferred one fails at once beside another writer."""
         try:
             with self.peewee.atomic("IMMEDIATE"):
+                self._wait(impatiently=False)
                 yield
         except DatabaseError as error:
+            self._wait(impatiently="locked" in str(error))
             raise _cause(error) from None
+
+    def _wait(self, *, impatiently: bool) -> None:
+        """How long the next transaction waits for its turn."""
+        if impatiently != self._impatient:
+            self._impatient = impatiently
+            seconds = IMPATIENCE if impatiently else self.patience
+            self.run(f"PRAGMA busy_timeout = {seconds * 1000:.0f}")
 
     def run(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Rows of a statement, on this thread's connection and in its transaction."""

@@ -84,6 +84,12 @@ def next_due(db: Database) -> datetime | None:
     return min((rows.moment(moment) for moment in due if moment), default=None)
 
 
+def waiting(db: Database) -> int:
+    """How many deliveries have not ended yet."""
+    states = ("gathering", "pending", "sending", "retrying")
+    return sum(db.run("SELECT COUNT(*) FROM deliveries WHERE state = ?", [state])[0][0] for state in states)
+
+
 def settle(db: Database, settled: Iterable[Settled]) -> None:
     """Record how attempts ended. One whose lease was taken over meanwhile changes nothing but its history."""
     items = list(settled)

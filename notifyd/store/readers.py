@@ -21,7 +21,7 @@ class Readers:
     """Runs functions that only read: `await readers(reads.history, limit=50)`."""
 
     def __init__(self, path: Path, threads: int = THREADS) -> None:
-        self._threads = [StoreThread(Database(path)) for _ in range(threads)]
+        self._threads = [StoreThread(Database(path), name="reader") for _ in range(threads)]
         self._idle: asyncio.Queue[StoreThread] = asyncio.Queue()
 
     async def start(self) -> None:

@@ -5,36 +5,53 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Concatenate, ParamSpec, TypeVar
 
 from peewee import DatabaseError
 
 from notifyd.store.database import Database, StoreError
+from notifyd.threads import Worker
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 class StoreThread:
-    """Runs store functions one after another: `await store(commit.commit, polled, recipients, now)`."""
+    """Runs store functions one after another: `await store(commit.commit, polled, recipients, now)`.
 
-    def __init__(self, database: Database) -> None:
+    `turned(note)` is called on the thread after each, with "" or with what went wrong.
+    """
+
+    def __init__(self, database: Database, turned: Callable[[str], None] | None = None, name: str = "store") -> None:
         self.database = database
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="store")
+        self._turned = turned or _nobody
+        self._worker = Worker(name)
 
     async def __call__(self, function: Callable[Concatenate[Database, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `function(database, …)` on the store thread. What it began it ends, also when the caller is cancelled.
 
         Raises StoreError where the database refuses: locked, full, broken.
         """
-        future = self._executor.submit(function, self.database, *args, **kwargs)
-        try:
-            return await asyncio.wrap_future(future)
-        except (DatabaseError, sqlite3.Error) as error:
-            raise StoreError(f"the state DB {self.database.path} cannot be used: {error}") from error
+        future = self._worker.submit(lambda: self._turn(function, *args, **kwargs))
+        return await asyncio.wrap_future(future)
 
     async def close(self) -> None:
         """Close the connection and the thread, after what is queued."""
         await self(Database.close)
-        self._executor.shutdown()
+        self._worker.close()
+
+    def _turn(self, function: Callable[Concatenate[Database, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        note = ""
+        try:
+            result = function(self.database, *args, **kwargs)
+        except (DatabaseError, sqlite3.Error) as error:
+            note = f"the state DB {self.database.path} cannot be used: {error}"
+            raise StoreError(note) from error
+        else:
+            return result
+        finally:
+            self._turned(note)
+
+
+def _nobody(_note: str) -> None:
+    """Who asked for no turns is told of none."""

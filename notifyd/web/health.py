@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from notifyd.observe.health import SENDER
 from notifyd.web.answers import answer
 from notifyd.web.reach import Within
-
-STALLED_AFTER = timedelta(minutes=2)
-"""A sender that has completed no turn for this long is stuck; idle, it turns every second."""
 
 router = APIRouter(include_in_schema=False)
 
@@ -20,10 +14,9 @@ router = APIRouter(include_in_schema=False)
 @router.get("/healthz")
 async def healthz(reach: Within) -> Response:
     """Alive and progressing: 200, or 503 with the reason."""
-    parts = reach.health.report(reach.clock())
-    stalled = parts.get(SENDER, {}).get("seconds_ago", 0) > STALLED_AFTER.total_seconds()
-    status = "the sender is stuck" if stalled else "ok"
-    return answer({"status": status, "parts": parts}, 503 if stalled else 200)
+    stuck = reach.health.stuck()
+    status = "; ".join(stuck) or "ok"
+    return answer({"status": status, "stuck": stuck, "parts": reach.health.report()}, 503 if stuck else 200)
 
 
 @router.get("/readyz")

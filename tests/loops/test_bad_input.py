@@ -252,10 +252,10 @@ async def test_a_row_that_cannot_be_mapped_is_set_aside_and_shown(
 
 async def failed(daemon: Daemon, timeout: float = 10) -> str:
     """What the bad source's health says, once it was polled again in vain."""
-    before = daemon.health.report(daemon.clock()).get("source:bad", {"last_turn": ""})["last_turn"]
+    before = daemon.health.report().get("source:bad", {"last_turn": ""})["last_turn"]
 
     def report() -> dict[str, Any]:
-        return daemon.health.report(daemon.clock()).get("source:bad", {"last_turn": before, "ok": True})
+        return daemon.health.report().get("source:bad", {"last_turn": before, "ok": True})
 
     await until(lambda: report()["last_turn"] != before and not report()["ok"], timeout)
     return str(report()["note"])

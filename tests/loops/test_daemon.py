@@ -235,9 +235,11 @@ async def test_it_is_ready_once_every_source_was_tried(
     assert (ready.status_code, ready.json()["ready"]) == (200, True)
     assert health.status_code == 200
     assert {name: part["ok"] for name, part in health.json()["parts"].items()} == {
+        "scheduler": True,
         "sender": True,
         "source:jobs": True,
         "source:locked": True,
+        "store": True,
     }
 
 
@@ -275,7 +277,7 @@ async def test_a_state_db_that_stays_locked_is_said_once_and_nothing_is_lost(
             jobs.add("error", "no")
             for _ in range(3):
                 await turned(daemon, ok=False)
-            assert daemon.health.report(daemon.clock())["source:jobs"]["ok"] is False
+            assert daemon.health.report()["source:jobs"]["ok"] is False
         await sink.wait_for(1)
         await turned(daemon, ok=True)
     assert len(said("", level="error", logger="notifyd.poller")) == 1
@@ -343,10 +345,10 @@ async def test_a_stop_while_the_disk_is_full_lets_everything_go(
 
 async def turned(daemon: Daemon, *, ok: bool) -> None:
     """Return once the source has been polled again, and that went well or did not."""
-    before = daemon.health.report(daemon.clock())["source:jobs"]["last_turn"]
+    before = daemon.health.report()["source:jobs"]["last_turn"]
 
     def again() -> bool:
-        part = daemon.health.report(daemon.clock())["source:jobs"]
+        part = daemon.health.report()["source:jobs"]
         return bool(part["last_turn"] != before and part["ok"] is ok)
 
     await until(again)

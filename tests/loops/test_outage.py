@@ -22,7 +22,7 @@ def mend_log(log: JobLog) -> None:
 
 
 async def fails(daemon: Daemon) -> None:
-    await until(lambda: not daemon.health.report(daemon.clock())["source:jobs"]["ok"], what="the poll fails")
+    await until(lambda: not daemon.health.report()["source:jobs"]["ok"], what="the poll fails")
 
 
 async def test_an_outage_that_lasts_is_told_once_and_so_is_its_end(

@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -23,14 +24,14 @@ from tests.system.site import until
 
 ROOT = Path(__file__).parents[2]
 
-READY = b"READY=1"
-
 
 class Process:
     """See the module's docstring. `log` is where it writes, after what is there already."""
 
-    def __init__(self, settings: Path, log: Path | None = None) -> None:
+    def __init__(self, settings: Path, log: Path | None = None, watchdog: float = 0, **environ: str) -> None:
         self.settings = settings
+        self.environ = environ | ({"WATCHDOG_USEC": f"{watchdog * 1e6:.0f}"} if watchdog else {})
+        self.told: list[dict[str, str]] = []  # what systemd was told, message by message
         self.log = log or settings.with_suffix(".log")
         self.started_at = 0.0
         self.ready_after = 0.0  # seconds from its start
@@ -42,7 +43,7 @@ class Process:
     async def start(self) -> Self:
         """Start it, and come back while it still wakes up."""
         name: bytes = self._systemd.getsockname()
-        environ = os.environ | {"NOTIFY_SOCKET": "@" + name[1:].decode(), "PYTHONPATH": str(ROOT)}
+        environ = os.environ | {"NOTIFY_SOCKET": "@" + name[1:].decode(), "PYTHONPATH": str(ROOT), **self.environ}
         self.started_at = time.monotonic()
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
@@ -110,7 +111,28 @@ class Process:
         lines = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
         return [line for line in lines if event in line["event"]]
 
+    async def tells(self) -> dict[str, str]:
+        """The next message to systemd: {"STATUS": …}."""
+        text = (await asyncio.get_running_loop().sock_recv(self._systemd, 4096)).decode()
+        self.told.append(dict(line.split("=", 1) for line in text.splitlines()))
+        return self.told[-1]
+
+    async def tells_of(self, words: str, key: str = "STATUS", timeout: float = 15) -> dict[str, str]:
+        """The next message to systemd in which the key's text holds these words."""
+        async with asyncio.timeout(timeout):
+            while words not in (message := await self.tells()).get(key, ""):
+                pass
+        return message
+
+    async def watched(self, seconds: float) -> int:
+        """How often it said within that time that it is alive."""
+        begun = len(self.told)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while True:
+                    await self.tells()
+        return sum("WATCHDOG" in message for message in self.told[begun:])
+
     async def _told_ready(self) -> None:
-        loop = asyncio.get_running_loop()
-        while READY not in await loop.sock_recv(self._systemd, 4096):
+        while "READY" not in await self.tells():
             pass

@@ -66,7 +66,7 @@ async def test_a_reload_that_cannot_start_goes_back(site: Site, jobs: JobLog, si
             await process.ready()
             jobs.add("error", "one")
             (request,) = await sink.wait_for(1)
-        (line,) = process.lines("the new settings cannot be used, the old ones go on")
+        (line,) = process.lines("the new settings are refused, the old ones go on")
         assert await process.end() == 0
     assert request.path == "/old"
     assert listen in line["problem"]

@@ -1,0 +1,192 @@
+"""The process: signals, reload, and what systemd and the commands are told.
+
+SIGTERM, SIGINT    end what is in flight, and stop
+SIGHUP             read the settings file again; one with problems changes nothing
+$NOTIFY_SOCKET     READY, RELOADING, STOPPING, a STATUS that tells the truth, and WATCHDOG while everything turns
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Coroutine
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+import structlog
+
+from notifyd import fast
+from notifyd.clock import utc_now
+from notifyd.daemon import Daemon
+from notifyd.errors import NotifydError
+from notifyd.model import rfc3339
+from notifyd.observe import logs
+from notifyd.observe.sd_notify import notify
+from notifyd.observe.status import Standing, Troubles, line
+from notifyd.observe.watchdog import Watchdog
+from notifyd.settings import Settings, load, sqlite_path
+from notifyd.settings.outline import outline
+from notifyd.store import notice, outbox
+from notifyd.store.database import StoreError
+from notifyd.store.notice import Notice
+from notifyd.threads import Worker
+
+_STORE_ANSWERS = 1.0
+"""Seconds; the status line does without it after that."""
+
+log = structlog.get_logger("notifyd")
+
+
+async def serve(settings: Settings) -> None:
+    """Run until SIGTERM or SIGINT; SIGHUP reads the settings file again. Raises NotifydError if it cannot start."""
+    await Service(settings).run()
+
+
+class Service:
+    """One daemon for the life of the process, whatever its settings become."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.daemon = Daemon(settings)
+        self.watchdog = Watchdog()
+        self._state = sqlite_path(settings.daemon.state)
+        self._notice = Notice(os.getpid(), rfc3339(utc_now()))
+        self._said_stuck: list[str] = []
+
+    async def run(self) -> None:
+        """See `serve`."""
+        stop, reload = _signals()
+        if await _unless(stop, self.daemon.start()):
+            watching = asyncio.create_task(self._started(stop), name="watchdog")
+            while await _first(stop, reload) is reload:
+                reload.clear()
+                await _unless(stop, self._reload())
+            watching.cancel()
+        notify("STOPPING=1", "STATUS=stopping")
+        await self.daemon.stop()
+        log.info("stopped")
+
+    # -- what systemd is told --------------------------------------------------------------------
+
+    async def _started(self, stop: asyncio.Event) -> None:
+        """Ready once everything was tried; from then on, keep the watchdog quiet for as long as all is well."""
+        daemon = self.daemon
+        settings = daemon.settings
+        await self._post()
+        log.info(
+            "started",
+            state=settings.daemon.state,
+            sources=len(daemon.pollers),
+            configs=len(daemon.roster.lanes),
+            sends_by=fast.said(fast.chosen(settings.daemon.fast)),
+        )
+        if await _unless(stop, daemon.ready()):
+            notify("READY=1", *await self._lines())
+            while True:
+                await asyncio.sleep(self.watchdog.pause)
+                notify(*await self._lines())
+
+    async def _lines(self) -> list[str]:
+        stuck = self.daemon.health.stuck(self.watchdog.limit)
+        if stuck != self._said_stuck:
+            for each in stuck:
+                log.critical("stuck: systemd's watchdog is told no more, and will restart notifyd", why=each)
+            self._said_stuck = stuck
+        return [f"STATUS={line(await self._standing(stuck))}", *self.watchdog.lines(stuck)]
+
+    async def _standing(self, stuck: list[str]) -> Standing:
+        daemon = self.daemon
+        report = daemon.health.report()
+        refused = daemon.health.refused
+        return Standing(
+            sources=len(daemon.pollers),
+            failing_sources=sum(not part["ok"] for name, part in report.items() if name.startswith("source:")),
+            behind=daemon.health.behind(),
+            waiting=await self._waiting(),
+            failing_endpoints=len(daemon.sender.failing),
+            troubles=Troubles(
+                stuck="; ".join(stuck),
+                store=next((part["note"] for part in report.values() if part["note"].startswith("the state DB")), ""),
+                refused=f"settings refused, the old ones go on: {refused[0]}" if refused else "",
+            ),
+        )
+
+    async def _waiting(self) -> int | None:
+        try:
+            async with asyncio.timeout(_STORE_ANSWERS):
+                return await self.daemon.store(outbox.waiting)
+        except (TimeoutError, StoreError):
+            return None
+
+    # -- reload ----------------------------------------------------------------------------------
+
+    async def _reload(self) -> None:
+        """A settings file with problems changes nothing; a good one is taken on, and nothing is lost in between."""
+        notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}", "STATUS=reading the settings again")
+        problems: tuple[str, ...] = ()
+        try:
+            settings = await _loaded_again(self.daemon.settings)
+            await self.daemon.reload(settings)
+        except NotifydError as error:
+            problems = tuple(str(error).splitlines())
+            for problem in problems:
+                log.error("the new settings are refused, the old ones go on", problem=problem)
+        else:
+            logs.configure(settings.daemon.log_level)
+            log.info("reloaded", sources=len(self.daemon.pollers), configs=len(self.daemon.roster.lanes))
+        self.daemon.health.refused = problems
+        await self._post(reloads=self._notice.reloads + 1, reloaded_at=rfc3339(utc_now()), problems=problems)
+        notify("READY=1", *await self._lines())
+
+    async def _post(self, **news: Any) -> None:
+        """Put up what the commands are to know. That they do not learn it is no reason to end."""
+        settings = self.daemon.settings
+        salt = self._notice.outline.get("salt")
+        texts = await asyncio.to_thread(outline, settings.document, settings.registry, salt)
+        self._notice = replace(self._notice, outline=texts, **news)
+        try:
+            notice.post(self._state, self._notice)
+        except OSError as error:
+            path, why = notice.path_of(self._state), error.strerror or str(error)
+            log.warning("the commands will not know how the settings stand", file=str(path), why=why)
+
+
+async def _loaded_again(old: Settings) -> Settings:
+    """The settings file as it is now. Plugins may take their time to be imported, so not on the loop."""
+    settings = await asyncio.wrap_future(Worker("settings").submit(load, old.path))
+    if settings.daemon.state != old.daemon.state:
+        raise NotifydError(f"{old.path}: daemon.state: cannot change at a reload: restart notifyd")
+    return settings
+
+
+def _signals() -> tuple[asyncio.Event, asyncio.Event]:
+    loop, stop, reload = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, reload.set)
+    return stop, reload
+
+
+async def _first(*events: asyncio.Event) -> asyncio.Event:
+    """The first of the events that is set; where several are, the first named."""
+    waiting = [asyncio.create_task(event.wait()) for event in events]
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        task.cancel()
+    return next(event for event in events if event.is_set())
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+    """Whether the work was done before it was time to stop; where it was not, it is cancelled, and has ended."""
+    working, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if working.done():
+        working.result()
+        return True
+    working.cancel()
+    with suppress(asyncio.CancelledError, NotifydError):
+        await working
+    return False
