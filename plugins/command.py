@@ -55,7 +55,7 @@ class CommandChannel(Channel[CommandOptions]):
             run.tell(json.dumps(notification.as_json()).encode())
             code = await run.end()
         finally:
-            run.kill()
+            await run.stop()
         judge(code, self._masked(run.last_line()))
 
     async def _start(self, notification: Notification, ctx: Context) -> Run:

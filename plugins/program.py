@@ -60,9 +60,11 @@ class Run(asyncio.SubprocessProtocol):
         lines = self._said.decode(errors="replace").splitlines()
         return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
-    def kill(self) -> None:
+    async def stop(self) -> None:
         """Nothing of it stays: also not what it started."""
         self._kill_group()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._exited.wait(), _LAST_WORDS)
         self._transport.close()
 
     def _kill_group(self) -> None:

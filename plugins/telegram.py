@@ -29,7 +29,7 @@ from notifyd_plugins.lengths import cut
 from notifyd_plugins.server_url import ServerUrl
 
 _LIMIT = 4096  # characters, after Telegram has taken out the tags
-_WAIT = {429, 500, 502, 503, 504}
+_COME_AGAIN = {408, 425, 429}
 
 
 def _token(token: Secret) -> Secret:
@@ -92,7 +92,7 @@ def judge(answer: Answer) -> None:
         after, moved = more.get("retry_after"), more.get("migrate_to_chat_id")
     except (ValueError, TypeError, KeyError, AttributeError):
         reason, after, moved = f"HTTP {answer.status}: {answer.excerpt}", answer.retry_after(), None
-    if answer.status in _WAIT:
+    if answer.status in _COME_AGAIN or answer.status >= 500:
         raise Retry(reason, float(after) if isinstance(after, int | float) else None, status_code=answer.status)
     if isinstance(moved, int):
         reason += f" (the group has another number now: set chat_id to {moved})"
