@@ -48,6 +48,7 @@ class Allowed(StrEnum):
     """What a token may be allowed."""
 
     MANAGE_SETTINGS = "manage_settings"
+    READ_METRICS = "read_metrics"
 
 
 def _chosen(ctx: typer.Context, param: typer.CallbackParam, value: Path) -> Path:

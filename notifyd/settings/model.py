@@ -65,8 +65,11 @@ class DaemonSettings(Table):
     )
 
 
+Metrics = Literal["token", "open", "off"]
+
+
 class HttpSettings(Table):
-    """The HTTP server: health and the API."""
+    """The HTTP server: health, metrics and the API."""
 
     listen: Listen = Field(
         "127.0.0.1:8321", description='Where it listens: "host:port", or "unix:/path" for a socket; "" is off.'
@@ -79,6 +82,12 @@ class HttpSettings(Table):
     )
     public_url: PublicUrl | None = Field(
         None, description="Where people reach it, such as https://notifyd.example.com: what they are sent links to it."
+    )
+
+    metrics: Metrics = Field(
+        "token",
+        description='Who may read /metrics: who has a "token" with the permission read_metrics, everybody ("open"), '
+        'or nobody ("off").',
     )
 
     @property

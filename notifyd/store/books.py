@@ -17,7 +17,15 @@ def add(db: Database, scope: str, counts: Mapping[str, int]) -> None:
 
 
 def read(db: Database) -> dict[str, dict[str, int]]:
-    """All counts, by scope."""
+    """All counts that have to balance, by scope."""
+    return {
+        scope: {what: value for what, value in counts.items() if ":" not in what}
+        for scope, counts in read_all(db).items()
+    }
+
+
+def read_all(db: Database) -> dict[str, dict[str, int]]:
+    """Those too that are only counted for whoever watches: their names have a colon (`tally`)."""
     books: dict[str, dict[str, int]] = {}
     for scope, what, value in db.run("SELECT scope, what, value FROM counts"):
         books.setdefault(scope, {})[what] = value

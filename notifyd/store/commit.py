@@ -13,7 +13,7 @@ from notifyd.core import plan as planning_core
 from notifyd.core.detect import Detected
 from notifyd.core.plan import Decided, Plan, Recipient
 from notifyd.model import Finding, Verdict, rfc3339
-from notifyd.store import books, memory, planning, rows
+from notifyd.store import books, memory, planning, rows, tally
 from notifyd.store.database import Database
 
 _SET_ASIDE_KEPT = 200
@@ -67,6 +67,7 @@ def keep(
     untold = _write_events(db, source_id, fresh, plan, now)
     planning.write(db, plan, [finding.event for finding in fresh], now)
     books.add(db, f"source:{source_id}", {"events": len(fresh), "untold": untold})
+    tally.count_events(db, source_id, [finding.event for finding in fresh])
     return Committed(len(fresh), len(plan.deliveries), untold)
 
 

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from notifyd.core import describe
 from notifyd.core.plan import Recipient, release
 from notifyd.model import Finding, Notification, Outcome, Reason, Result, rfc3339
-from notifyd.store import books, planning, rows
+from notifyd.store import books, planning, rows, tally
 from notifyd.store.database import Database
 from notifyd.store.planning import LOST, TELLS, UNSENT
 
@@ -103,6 +103,8 @@ def settle(db: Database, settled: Iterable[Settled]) -> None:
         " error = ? WHERE delivery_id = ? AND attempt = ?",
         [_attempt_row(item) for item in items],
     )
+    tally.count_attempts(db, map(_counted, items))
+    tally.count_ends(db, ((item.claimed.config_id, end) for item in items if (end := _end(item))))
 
 
 def take_up(db: Database, now: datetime, *, all_leases: bool) -> int:
@@ -171,6 +173,7 @@ def cancel(db: Database, config_id: str, why: str, now: datetime) -> int:
             " RETURNING (SELECT e.closes_id IS NOT NULL FROM events e WHERE e.id = event_id)",
             [why, config_id],
         )
+        tally.count_ends(db, [(config_id, "cancelled")] * len(cancelled))
         closing = sum(row[0] for row in dropped)
         _move(db, config_id, "held", "dropped", len(dropped) - closing)
         _move(db, config_id, "closing_held", "closing_dropped", closing)
@@ -372,6 +375,18 @@ def _history_row(lane: Capacity, claimed: Claimed, moment: str) -> rows.Row:
 
 
 # -- settling ----------------------------------------------------------------------------------------
+
+
+def _counted(item: Settled) -> tuple[str, str, float]:
+    took = (item.finished_at - item.started_at).total_seconds() * 1000
+    return item.claimed.config_id, item.outcome.result.value, max(took, 0.0)
+
+
+def _end(item: Settled) -> str | None:
+    """The final state that an attempt led to; None where it is tried again."""
+    if item.outcome.result is Result.SENT:
+        return "sent"
+    return "dead" if item.retry_at is None else None
 
 
 def _settled_row(item: Settled) -> rows.Row:

@@ -28,6 +28,7 @@ class Permission(StrEnum):
     """What a token may do."""
 
     MANAGE_SETTINGS = "manage_settings"
+    READ_METRICS = "read_metrics"
 
 
 class TokenState(StrEnum):

@@ -23,7 +23,7 @@ from notifyd.web.problems import Problem
 from notifyd.web.reach import Reach
 
 OPEN = frozenset({"/healthz", "/readyz", "/api/docs", "/api/openapi.json"})
-"""The addresses that everybody may ask; the documentation holds nothing of this daemon's."""
+"""The addresses that everybody may ask; the documentation holds nothing of this daemon's. So may /metrics be."""
 
 TRIES = 60
 """Wrong tokens of one address within REMEMBERED, beyond which it is told to come again later. A right one gets in."""
@@ -65,11 +65,12 @@ class Authentication:
 
     def __init__(self, app: ASGIApp, reach: Reach) -> None:
         self.app, self.reach = app, reach
+        self._open = OPEN | {"/metrics"} if reach.settings.http.metrics == "open" else OPEN
         self._failures = Failures()
         self._used: dict[str, datetime] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] not in OPEN:
+        if scope["type"] == "http" and scope["path"] not in self._open:
             try:
                 scope.setdefault("state", {})["caller"] = await self._caller(scope)
             except Problem as problem:
@@ -161,11 +162,11 @@ Asking = Annotated[Caller, Depends(_caller)]
 """The parameter by which an endpoint knows who asks."""
 
 
-def permitted(permission: Permission) -> Callable[[Caller], Awaitable[None]]:
-    """A dependency that lets only tokens with this permission through."""
+def permitted(*permissions: Permission) -> Callable[[Caller], Awaitable[None]]:
+    """A dependency that lets only tokens through that have one of these permissions."""
 
     async def check(caller: Asking) -> None:
-        if permission not in caller.token.permissions:
-            raise Problem(403, f'the token "{caller.token.name}" lacks the permission {permission}')
+        if not {*permissions} & {*caller.token.permissions}:
+            raise Problem(403, f'the token "{caller.token.name}" lacks the permission {" or ".join(permissions)}')
 
     return check

@@ -44,6 +44,7 @@ ROUTES = {
     ("GET", f"{A}/schedules"): 200,
     ("GET", f"{A}/status"): 200,
     ("GET", f"{A}/audit"): 200,
+    ("GET", "/metrics"): 200,
 }
 """What a token that may do everything gets, with an empty object as the body."""
 
