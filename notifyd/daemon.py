@@ -246,6 +246,7 @@ class Daemon:
         return Reach(
             settings=self.settings,
             health=self.health,
+            delays=self.schedule.delays,
             expected=self.expected,
             clock=self.clock,
             read=readers,

@@ -15,6 +15,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
 from notifyd.errors import NotifydError
+from notifyd.observe.delays import Delays
 from notifyd.settings import Cron
 
 log = structlog.get_logger("notifyd.schedule")
@@ -64,6 +65,7 @@ class Schedule:
         self._scheduler = AsyncIOScheduler(
             timezone=UTC, job_defaults={"coalesce": True, "misfire_grace_time": None, "max_instances": 1}
         )
+        self.delays = Delays()  # of the event loop
         self._guard: asyncio.Task[None] | None = None
         self._turns: list[Turns] = []
 
@@ -93,7 +95,9 @@ class Schedule:
         """After the clock was set back an hour, an interval job would sleep that hour: it is armed anew."""
         offset = time.time() - time.monotonic()
         while True:
+            due = time.monotonic() + _LOOK_AT_CLOCK
             await asyncio.sleep(_LOOK_AT_CLOCK)
+            self.delays.add(time.monotonic() - due)
             drift, offset = time.time() - time.monotonic() - offset, time.time() - time.monotonic()
             if abs(drift) > _JUMP:
                 jobs: list[Job] = self._scheduler.get_jobs()

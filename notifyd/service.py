@@ -137,6 +137,7 @@ class Service:
             logs.configure(settings.daemon.log_level)
             log.info("reloaded", sources=len(self.daemon.pollers), configs=len(self.daemon.roster.lanes))
         self.daemon.health.refused = problems
+        self.daemon.health.reloads["refused" if problems else "ok"] += 1
         await self._post(reloads=self._notice.reloads + 1, reloaded_at=rfc3339(utc_now()), problems=problems)
         notify("READY=1", *await self._lines())
 

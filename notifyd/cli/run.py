@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+from contextlib import suppress
 from pathlib import Path
 
 import typer
@@ -21,7 +22,8 @@ def run(path: Path) -> None:
     """Run until it is told to stop. Raises NotifydError where it cannot; exit 3 where the state DB cannot be used."""
     settings = load(path)
     logs.configure(settings.daemon.log_level)
-    faulthandler.enable()  # what systemd's watchdog ends says where it stood
+    with suppress(OSError, ValueError):  # where there is no stderr to write to
+        faulthandler.enable()  # what systemd's watchdog ends says where it stood
     try:
         fast.run(service.serve(settings), fast.chosen(settings.daemon.fast))
     except StateUnusable as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -62,7 +63,9 @@ class Health:
         self._late: dict[str, float] = {}  # since when
         self._monotonic = monotonic
         self._began = monotonic()
+        self._counts: Counter[tuple[str, bool]] = Counter()
         self.refused: tuple[str, ...] = ()  # what is wrong with the settings that were read last
+        self.reloads: Counter[str] = Counter()  # by outcome: ok, refused
 
     def turn(self, name: str, now: datetime, ok: bool, note: str = "", *, hangs: bool = False) -> None:
         """Record that the part `name` (one of `LOOPS`, `STATE`, or `source(NAME)`) has just completed a turn."""
@@ -71,6 +74,7 @@ class Health:
             before = self._turns.get(name)
             well_at = ended if ok else before.well_at if before else None
             self._turns[name] = Turn(now, ok, note, ended, well_at, hangs)
+            self._counts[name, ok] += 1
             if ok:
                 self._late.pop(name, None)
 
@@ -121,13 +125,23 @@ class Health:
 
     def behind(self) -> float:
         """Seconds since the source that is the furthest behind was read to its end; 0 where none is behind."""
+        return max(self.lags().values(), default=0.0)
+
+    def lags(self) -> dict[str, float]:
+        """Of each source's part, seconds since it was read to its end; 0 where it is not behind."""
         with self._lock:
             since = dict(self._late)
-            for name, turn in self._turns.items():
-                if name.startswith(_SOURCE) and not turn.ok:
+            names = [name for name in self._turns if name.startswith(_SOURCE)]
+            for name in names:
+                if not (turn := self._turns[name]).ok:
                     since[name] = self._began if turn.well_at is None else turn.well_at
         now = self._monotonic()
-        return max((now - moment for moment in since.values()), default=0.0)
+        return {name: now - since[name] if name in since else 0.0 for name in {*names, *since}}
+
+    def counts(self) -> dict[tuple[str, bool], int]:
+        """How many turns each part has had since the start: (part, whether they went well)."""
+        with self._lock:
+            return dict(self._counts)
 
     def _now(self) -> dict[str, Turn]:
         with self._lock:

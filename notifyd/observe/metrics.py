@@ -41,7 +41,8 @@ CATALOGUE = (
     Metric("notifyd_build_info", "gauge", "The version that runs; always 1.", ("version", "python")),
     # sources
     Metric("notifyd_source_up", "gauge", "1 where the last poll of a source went well.", ("source",)),
-    Metric("notifyd_source_lag_seconds", "gauge", "How long ago a source was last read to its end.", ("source",)),
+    Metric("notifyd_source_lag_seconds", "gauge", "Since when a source is behind; 0 where it is not.", ("source",)),
+    Metric("notifyd_source_polls_total", "counter", "Polls since the start, by outcome.", ("source", "outcome")),
     Metric("notifyd_rows_total", "counter", "Rows that were read, by what they came to.", ("source", "outcome")),
     Metric("notifyd_events_total", "counter", "Events that were found.", ("source", "event_type", "severity")),
     Metric("notifyd_untold_events_total", "counter", "Events that every config dropped.", ("source",)),
@@ -55,6 +56,9 @@ CATALOGUE = (
     # the daemon
     Metric("notifyd_turn_age_seconds", "gauge", "How long ago a part of the daemon last ended a turn.", ("part",)),
     Metric("notifyd_turn_ok", "gauge", "1 where the last turn of a part went well.", ("part",)),
+    Metric("notifyd_event_loop_delay_seconds", "histogram", "How late the event loop woke up, once a second."),
+    Metric("notifyd_reloads_total", "counter", "Reloads since the start, by outcome.", ("outcome",)),
+    Metric("notifyd_settings_refused", "gauge", "1 while the settings file has problems, and older settings go on."),
     Metric("notifyd_state_db_bytes", "gauge", "Size of the state DB, its write-ahead log included."),
     Metric("notifyd_state_disk_free_bytes", "gauge", "What is free on the disk of the state DB."),
 )

@@ -65,10 +65,9 @@ def _bucket(milliseconds: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class SourceTally:
-    """One source: when it was last read, give or take a minute, and what came of its rows."""
+    """One source, and what came of its rows."""
 
     name: str
-    read_at: datetime | None
     rows: Counts  # as the books have them
     events: Mapping[tuple[str, str], int]  # by type and severity
     streaks: int  # that were told and go on
@@ -99,7 +98,7 @@ def read(db: Database) -> Tally:
     """Everything that was counted of what there is now; a config that was deleted is left out."""
     counted = books.read_all(db)
     streaks = dict(db.run("SELECT source_id, COUNT(*) FROM streaks WHERE announced > '' GROUP BY +source_id"))
-    sources = db.run("SELECT source_id, name, read_at FROM cursors ORDER BY name")
+    sources = db.run("SELECT source_id, name FROM cursors ORDER BY name")
     configs = db.run("SELECT id, name FROM notification_configs WHERE deleted_at IS NULL ORDER BY name")
     return Tally(
         [_source(row, streaks.get(row[0], 0), counted) for row in sources],
@@ -108,11 +107,10 @@ def read(db: Database) -> Tally:
 
 
 def _source(row: rows.Row, streaks: int, counted: Mapping[str, Counts]) -> SourceTally:
-    source_id, name, read_at = row
+    source_id, name = row
     book = counted.get(f"source:{source_id}", {})
     return SourceTally(
         name=name,
-        read_at=rows.moment(read_at) if read_at else None,
         rows=book,
         events={what.partition("/")[::2]: number for what, number in _of(book, "event").items()},
         streaks=streaks,

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import platform
 import shutil
-from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,9 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 
 from notifyd import __version__
-from notifyd.observe.health import source as part_of_source
+from notifyd.observe.delays import BOUNDS
+from notifyd.observe.health import Health
+from notifyd.observe.health import source as part_of
 from notifyd.observe.metrics import Spread, Values, write
 from notifyd.settings import Metrics, sqlite_path
 from notifyd.store import tally
@@ -56,30 +56,41 @@ async def metrics(request: Request, reach: Within) -> Response:
 
 
 def _of_daemon(reach: Reach) -> dict[str, Values]:
-    parts = reach.health.report(reach.clock())
+    health, delays = reach.health, reach.delays
+    parts = health.report()
     state = sqlite_path(reach.settings.daemon.state)
     return {
         "notifyd_build_info": {(__version__, platform.python_version()): 1},
         "notifyd_turn_age_seconds": {(name,): part["seconds_ago"] for name, part in parts.items()},
-        "notifyd_source_up": {
-            (source.name,): float(parts.get(part_of_source(source.name), {}).get("ok", False))
-            for source in reach.settings.sources
-            if source.enabled
-        },
         "notifyd_turn_ok": {(name,): float(part["ok"]) for name, part in parts.items()},
+        "notifyd_event_loop_delay_seconds": {(): Spread(BOUNDS, delays.counts, delays.sum)},
+        "notifyd_reloads_total": {(outcome,): health.reloads[outcome] for outcome in ("ok", "refused")},
+        "notifyd_settings_refused": {(): float(bool(health.refused))},
         "notifyd_state_db_bytes": {(): _size(state)},
         "notifyd_state_disk_free_bytes": {(): shutil.disk_usage(state.parent).free},
+        **_of_sources(health, [source.name for source in reach.settings.sources if source.enabled]),
+    }
+
+
+def _of_sources(health: Health, names: Sequence[str]) -> dict[str, Values]:
+    parts, lags, counts = health.report(), health.lags(), health.counts()
+    return {
+        "notifyd_source_up": {(name,): float(parts.get(part_of(name), {}).get("ok", False)) for name in names},
+        "notifyd_source_lag_seconds": {(name,): lags.get(part_of(name), 0.0) for name in names},
+        "notifyd_source_polls_total": {
+            (name, outcome): counts.get((part_of(name), ok), 0)
+            for name in names
+            for outcome, ok in (("ok", True), ("failed", False))
+        },
     }
 
 
 def _of_state(reach: Reach, found: Tally) -> dict[str, Values]:
     now = reach.clock()
-    parts = reach.health.report(now)
     enabled = {source.name for source in reach.settings.sources if source.enabled}
     sources = [source for source in found.sources if source.name in enabled]
     configs = found.configs
     return {
-        "notifyd_source_lag_seconds": {(source.name,): _lag(source, parts, now) for source in sources},
         "notifyd_rows_total": _by_label(sources, lambda source: {end: source.rows.get(end, 0) for end in ROW_ENDS}),
         "notifyd_events_total": {(s.name, *labels): number for s in sources for labels, number in s.events.items()},
         "notifyd_untold_events_total": _each(sources, lambda source: source.rows.get("untold", 0)),
@@ -92,14 +103,6 @@ def _of_state(reach: Reach, found: Tally) -> dict[str, Values]:
             (config.name,): max((now - config.since).total_seconds(), 0) if config.since else 0 for config in configs
         },
     }
-
-
-def _lag(source: SourceTally, parts: Mapping[str, Mapping[str, Any]], now: datetime) -> float:
-    """Since the last poll that reached the end; where that is not the last, the state DB knows it to the minute."""
-    part = parts.get(part_of_source(source.name), {})
-    if part.get("ok"):
-        return float(part["seconds_ago"])
-    return max((now - source.read_at).total_seconds(), 0) if source.read_at else math.nan
 
 
 def _each(of: Iterable[Any], value: Callable[[Any], float | Spread]) -> Values:

@@ -9,6 +9,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from notifyd.clock import Clock
+from notifyd.observe.delays import Delays
 from notifyd.observe.health import Health
 from notifyd.saved import SavedConfigs
 from notifyd.settings import Settings
@@ -25,6 +26,7 @@ class Reach:
 
     settings: Settings
     health: Health
+    delays: Delays
     expected: Sequence[str]
     clock: Clock
     read: Readers

@@ -24,7 +24,6 @@ from notifyd.model import Outcome, Result
 from notifyd.observe.health import Health
 from notifyd.poller import Poller
 from notifyd.settings import Settings, SourceSettings
-from notifyd.sources import open_source
 from notifyd.store import configs, outbox
 from notifyd.store.configs import Provisioned
 from notifyd.store.database import open_database
@@ -117,7 +116,7 @@ def _poller(settings: Settings, source: SourceSettings, store: StoreThread, now:
     gates = [gate_of(each, settings.registry) for each in settings.notifications if each.enabled]
     origin = Origin(source.name, source.id, rows=source.rows, run_ends_after=source.run_ends_after)
     rules = settings.rules.detection()
-    return Poller(open_source(source), origin, rules, gates, store, lambda: now, Health(), found=lambda: None)
+    return Poller(source, origin, rules, gates, store, lambda: now, Health(), found=lambda: None)
 
 
 @pytest.fixture(autouse=True)

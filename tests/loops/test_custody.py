@@ -28,7 +28,7 @@ async def test_one_that_is_deleted_is_saved_and_people_are_told_as_ever(
             await daemon.custody.look()
         jobs.add("error", "after", job="another")
         await sink.wait_for(2)
-        part = daemon.health.report(daemon.clock())["state"]
+        part = daemon.health.report()["state"]
         assert (part["ok"], part["note"]) == (False, "its file was deleted")
     (line,) = said("the state DB was deleted while notifyd runs", level="error")
     assert line["do"].startswith("stop notifyd, then: notifyd restore ")
@@ -46,5 +46,5 @@ async def test_one_that_is_there_is_not_spoken_of(
     site.write(sources=[jobs.source("jobs")], notifications=[webhook("hook", sink.url)])
     async with running() as daemon:
         await daemon.custody.look()
-        assert "state" not in daemon.health.report(daemon.clock())
+        assert "state" not in daemon.health.report()
     assert said("state DB", level="error") == []
