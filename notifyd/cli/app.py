@@ -97,11 +97,28 @@ def init(
 
 
 @app.command()
-def check(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
+def check(
+    config: ConfigFile = DEFAULT_CONFIG,
+    diff: Annotated[bool, typer.Option("--diff", help="Only show what a reload of the daemon would change.")] = False,
+    as_json: AsJson = False,
+) -> None:
     """Check the settings file and its sources, and show how the newest rows are understood."""
-    from notifyd.cli.check import check
+    if diff:
+        from notifyd.cli.difference import difference
 
-    check(config, as_json=as_json)
+        difference(config, as_json=as_json)
+    else:
+        from notifyd.cli.check import check
+
+        check(config, as_json=as_json)
+
+
+@app.command()
+def reload(config: ConfigFile = DEFAULT_CONFIG) -> None:
+    """Have the daemon read its settings again, and say what comes of it: bad ones are refused, and change nothing."""
+    from notifyd.cli.reload import reload
+
+    reload(config)
 
 
 @app.command()

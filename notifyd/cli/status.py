@@ -11,7 +11,7 @@ from notifyd.cli.listings import ATTEMPT_COLUMNS, attempt_cells
 from notifyd.cli.options import read_settings
 from notifyd.cli.output import Cell, count, heading, local, print_json, print_table, say
 from notifyd.cli.records import named
-from notifyd.store import audit, reads
+from notifyd.store import audit, notice, reads
 from notifyd.store.audit import ConfigBook, OpenStreak, SourceBook, Status
 from notifyd.store.lock import Lock
 
@@ -22,10 +22,12 @@ def status(path: Path, *, as_json: bool) -> None:
     with reads.opened(settings.daemon.state) as db:
         found, lock, state = audit.status(db), Lock(db.path), db.path
     if as_json:
-        print_json(_json(found, state, alive=lock.held()))
+        print_json(_json(found, state, _refused(lock, state), alive=lock.held()))
         return
     say(f"{_daemon(lock)} · settings {path} · state {state}")
     say(f"it sends by {fast.said(fast.chosen(settings.daemon.fast))}")
+    for problem in _refused(lock, state):
+        say(f"the settings were refused, the old ones go on: {problem}")
     _show_sources(found)
     _show_configs(found)
     print_table(_STREAK_COLUMNS, map(_streak_cells, found.streaks), title="Failing schedules")
@@ -37,6 +39,12 @@ def _daemon(lock: Lock) -> str:
     if not lock.held():
         return "no daemon is running"
     return f"the daemon is running, process {lock.pid}"
+
+
+def _refused(lock: Lock, state: Path) -> tuple[str, ...]:
+    """What is wrong with the settings that the daemon was to take on last."""
+    said = notice.read(state) if lock.held() else None
+    return said.problems if said and str(said.pid) == lock.pid else ()
 
 
 def _show_sources(found: Status) -> None:
@@ -95,9 +103,9 @@ def _balance(differences: list[str]) -> str:
     return "see below" if differences else "balanced"
 
 
-def _json(found: Status, state: Path, *, alive: bool) -> dict[str, Any]:
+def _json(found: Status, state: Path, refused: tuple[str, ...], *, alive: bool) -> dict[str, Any]:
     return {
-        "daemon": {"running": alive, "state": str(state)},
+        "daemon": {"running": alive, "state": str(state), "settings_refused": list(refused)},
         "sources": [reads.as_json(source) for source in found.sources],
         "source_books": [asdict(book) for book in found.source_books],
         "config_books": [asdict(book) for book in found.config_books],

@@ -16,7 +16,10 @@ async def healthz(reach: Within) -> Response:
     """Alive and progressing: 200, or 503 with the reason."""
     stuck = reach.health.stuck()
     status = "; ".join(stuck) or "ok"
-    return answer({"status": status, "stuck": stuck, "parts": reach.health.report()}, 503 if stuck else 200)
+    settings = "refused" if reach.health.refused else "ok"  # no more: anybody may ask
+    return answer(
+        {"status": status, "stuck": stuck, "settings": settings, "parts": reach.health.report()}, 503 if stuck else 200
+    )
 
 
 @router.get("/readyz")

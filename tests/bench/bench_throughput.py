@@ -34,7 +34,6 @@ from notifyd.lane import CONCURRENCY
 from notifyd.observe import logs
 from notifyd.observe.health import Health
 from notifyd.poller import Poller
-from notifyd.sources import open_source
 from notifyd.sources.source import BATCH
 from notifyd.store.database import open_database
 from notifyd.store.thread import StoreThread
@@ -109,7 +108,7 @@ async def _polled(jobs: JobLog, count: int, site: Site) -> float:
     database.close()
     store = StoreThread(database)
     poller = Poller(
-        open_source(source),
+        source,
         Origin(source.name, source.id, rows=source.rows),
         settings.rules.detection(),
         [gate_of(notification, settings.registry)],

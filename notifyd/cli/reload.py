@@ -1,0 +1,63 @@
+"""`notifyd reload`: tells the daemon to read its settings again, and waits for what comes of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from notifyd.cli.output import say
+from notifyd.errors import NotifydError
+from notifyd.settings import load_around, sqlite_path
+from notifyd.store import notice
+from notifyd.store.lock import Lock
+from notifyd.store.notice import Notice
+
+PATIENCE = 60.0
+"""Seconds to wait for the outcome."""
+
+_LOOK = 0.05
+
+
+def reload(path: Path, patience: float = PATIENCE) -> None:
+    """Reload, and say how it went. NotifydError where no daemon runs, or it refused its settings."""
+    around, _ = load_around(path)  # what is wrong in it is for the daemon to say
+    state = sqlite_path(around.daemon.state)
+    lock = Lock(state)
+    if not lock.held():
+        raise NotifydError(f"no daemon is running on the state DB {state}; `notifyd run` starts one")
+    before = notice.read(state)
+    _signal(lock.pid)
+    outcome = _outcome(lock, state, before, patience)
+    if outcome.problems:
+        refusal = "the daemon refused the settings, and goes on with the old ones:"
+        raise NotifydError("\n".join([refusal, *outcome.problems]))
+    say(f"the daemon, process {outcome.pid}, goes on with {path} as it is now")
+
+
+def _signal(pid: str) -> None:
+    lost = NotifydError(f"the daemon, process {pid}, is not within reach: does it run in another container?")
+    if not pid.isdigit():  # -1 would be every process there is
+        raise lost
+    try:
+        os.kill(int(pid), signal.SIGHUP)
+    except PermissionError:
+        how = "try sudo, or `systemctl reload notifyd`"
+        raise NotifydError(f"you may not signal the daemon, process {pid}: {how}") from None
+    except ProcessLookupError:
+        raise lost from None
+
+
+def _outcome(lock: Lock, state: Path, before: Notice | None, patience: float) -> Notice:
+    """What the daemon says of the reload that it was just asked for."""
+    seen = (before.pid, before.reloads) if before else (0, 0)
+    until = time.monotonic() + patience
+    while time.monotonic() < until:
+        now = notice.read(state)
+        if now and (now.pid, now.reloads) != seen and now.reloads:
+            return now
+        if not lock.held():
+            raise NotifydError("the daemon ended meanwhile; its log says why")
+        time.sleep(_LOOK)
+    raise NotifydError(f"the daemon has not said within {patience:g} s what came of it; its log may")
