@@ -82,13 +82,13 @@ class Poller:
     # -- one batch -------------------------------------------------------------------------------
 
     async def _batch(self) -> bool:
-        """One batch, one transaction. True if it reached the end of the log."""
+        """One batch, one transaction. True if it reached the end of the log, and counts."""
         now = self.clock()
         checkpoint = await self._checkpoint(now)
         batch, gone = await self._read(checkpoint, now)
         detected = await self._detect(batch, gone, now)
         if self._anything_new(batch, checkpoint, detected, now):
-            await self._commit(batch, detected, now)
+            return await self._commit(checkpoint, batch, detected, now) and batch.at_end
         return batch.at_end
 
     async def _checkpoint(self, now: datetime) -> Checkpoint:
@@ -119,7 +119,8 @@ class Poller:
             inputs.append(Tick(now))
         return await self._reading.run(detect, known, inputs, self.rules, origin)
 
-    async def _commit(self, batch: Batch, detected: Detected, now: datetime) -> None:
+    async def _commit(self, checkpoint: Checkpoint, batch: Batch, detected: Detected, now: datetime) -> bool:
+        """Keep it all. False where the cursor was moved meanwhile (`notifyd sources rewind`): it is read from there."""
         events = [finding.event for finding in detected.findings]
         gates = list(self.gates)
         verdicts = await self._reading.run(ask, gates, events, now) if events else {}
@@ -131,15 +132,20 @@ class Poller:
             detected=detected,
             verdicts=verdicts,
             unreadable=[(row.key, row.text) for row in batch.set_aside],
+            read_from=checkpoint.cursor,
         )
         # A config that came meanwhile is told from the next batch on; one that went is told no more.
         there = {gate.recipient.id for gate in self.gates}
         recipients = [gate.recipient for gate in gates if gate.recipient.id in there]
         committed = await self.store(commit.commit, polled, recipients, now)
+        if committed is None:
+            log.warning("the cursor was moved; it is read from there", source=self.name)
+            return False
         self._written_at = now
         self._say(batch, polled, committed)
         if committed.events:
             self.found()
+        return True
 
     def _anything_new(self, batch: Batch, checkpoint: Checkpoint, detected: Detected, now: datetime) -> bool:
         """Whether a transaction is worth its cost: an idle poll writes only once a minute."""

@@ -202,14 +202,6 @@ def retry(
 
 
 @app.command()
-def sources(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
-    """List the sources, and where reading each has come to."""
-    from notifyd.cli.sources import sources
-
-    sources(config, as_json=as_json)
-
-
-@app.command()
 def plugins(
     name: Annotated[str | None, typer.Argument(help="One of them, to see its options.", show_default=False)] = None,
     config: ConfigFile = DEFAULT_CONFIG,
@@ -273,6 +265,39 @@ def new_plugin(
     from notifyd.cli.plugin_new import new
 
     new(name, into, is_filter=is_filter, single_file=single_file)
+
+
+sources = typer.Typer(name="sources", help="List the sources, and where reading each has come to; or read one again.")
+app.add_typer(sources)
+
+
+@sources.callback(invoke_without_command=True)
+def list_sources(ctx: typer.Context, config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
+    """List the sources, and where reading each has come to; or read one again."""
+    if ctx.invoked_subcommand is None:
+        from notifyd.cli.sources import sources
+
+        sources(config, as_json=as_json)
+
+
+@sources.command("rewind")
+def rewind_source(
+    name: Annotated[str, typer.Argument(help="The name of a source.")],
+    to: Annotated[
+        str,
+        typer.Option(
+            metavar="WHERE",
+            help="now, beginning, how far back (24h), a time (2026-11-25T12:00), or the key of the first row to read.",
+        ),
+    ],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what that would come to.")] = False,
+    config: ConfigFile = DEFAULT_CONFIG,
+    as_json: AsJson = False,
+) -> None:
+    """Read a log again from elsewhere. What was told is not told again; what was passed by is never read."""
+    from notifyd.cli.rewind import rewind
+
+    rewind(config, name, to, dry_run=dry_run, as_json=as_json)
 
 
 token = typer.Typer(name="token", no_args_is_help=True, help="Make, list and revoke the tokens of the API.")

@@ -56,7 +56,7 @@ def _chosen(ctx: typer.Context, param: typer.CallbackParam, value: Path) -> Path
     source = ctx.get_parameter_source(param.name or "")
     if ctx.parent is None or (source is not None and source.name == "COMMANDLINE"):
         return value
-    before: Path = ctx.find_root().params["config"]
+    before: Path = ctx.parent.params.get("config") or ctx.find_root().params["config"]
     return before
 
 

@@ -3,6 +3,7 @@
 from notifyd.settings import SourceSettings
 from notifyd.sources.batch import About, Batch, Cursor, SetAside, Start
 from notifyd.sources.errors import SourceError
+from notifyd.sources.rewind import Target, target_of
 from notifyd.sources.source import Source
 from notifyd.sources.standing import Lag, Standing, lag, standing
 
@@ -16,9 +17,11 @@ __all__ = [
     "SourceError",
     "Standing",
     "Start",
+    "Target",
     "lag",
     "open_source",
     "standing",
+    "target_of",
 ]
 
 

@@ -77,6 +77,17 @@ class Keyset:
     def open_rows(self, log: SyncLog, place: Place, now: datetime) -> list[Record]:
         return [] if place.at is None else log.open_rows(self.order, place.at, now)
 
+    def before(self, log: SyncLog, row: Row, now: datetime) -> Place:
+        return Place(self.name, self._whole(row[0]) - 1)
+
+    def holds(self, log: SyncLog, place: Place, now: datetime) -> bool:
+        """Its number alone says little, as most logs have a row 4711: it has to be dated as it was, too."""
+        row = next(iter(log.newest(self.order, 1, f"{self.order} = :at", {"at": place.at})), None)
+        if row is None:
+            return False
+        record = log.mapping.record_or_aside(row, now)
+        return not log.selection.dated or (isinstance(record, Record) and place.newest in _moments(record))
+
     def passed(self, log: SyncLog, place: Place, row: Row) -> bool:
         return place.at is not None and bool(row[0] <= place.at)
 
@@ -288,6 +299,15 @@ class Anchored(Keyset):
         )
         return f"by {self._column}, {held}"
 
+    def holds(self, log: SyncLog, place: Place, now: datetime) -> bool:
+        """Wherever the rows of the anchor stand now: `read` finds them."""
+        if not place.anchor:
+            return super().holds(log, place, now)
+        numbers = {f"at{n}": at for n, (at, _) in enumerate(place.anchor)}
+        condition = f"{self.order} IN ({', '.join(f':{name}' for name in numbers)})"
+        in_place = any(row in place.anchor for row in map(tuple, self._identities(log, condition, numbers)))
+        return in_place or (self._by_key and bool(self._places(log, place)))
+
     def _at_end(self, log: SyncLog, now: datetime) -> Place:
         end = super()._at_end(log, now)
         return replace(end, anchor=self._anchored(log, end.at))
@@ -402,6 +422,11 @@ def _moment(log: SyncLog, row: Row, now: datetime) -> datetime | None:
     record = log.mapping.record_or_aside(row, now)
     moment = moment_of(record) if isinstance(record, Record) else None
     return moment if moment is not None and moment <= now else None
+
+
+def _moments(record: Record) -> tuple[datetime | None, ...]:
+    """What may have been its newest time: a row that was running has got an end since."""
+    return record.finished_at, record.occurred_at, record.started_at
 
 
 def _newest(page: Page, now: datetime) -> datetime | None:

@@ -3,7 +3,7 @@
 A cursor is a place as JSON: `{"strategy": "rowid", "at": 4711, "epoch": 0, "newest": "2026-11-24T21:00:00Z"}`.
 `at` is the last row read, null before the first; `newest` is how far the log's own times had come. What else a
 strategy must remember over a restart comes with it, bounded in size: `gaps` with `read_at`, `fallen`, `anchor`
-or `window`.
+or `window`. `of` is what it is a place in; see `resume`.
 A place of the strategy `waiting` is before a log that does not exist yet; see `waiting`.
 """
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from notifyd.model import rfc3339
 from notifyd.sources.batch import Cursor
@@ -30,6 +30,14 @@ Anchor = tuple[tuple[int, str], ...]
 """The last few rows that were read: their places in the log, and their keys."""
 
 
+class Of(NamedTuple):
+    """What a place is a place in, as fingerprints: the database, what is read of it, and the key of its rows."""
+
+    database: str
+    log: str
+    key: str
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where in a log reading has come to."""
@@ -43,6 +51,7 @@ class Place:
     fallen: int | None = None  # where the log ends, if that is before `at`
     anchor: Anchor = ()
     window: Window | None = None
+    of: Of | None = None
 
     @property
     def untouched(self) -> bool:
@@ -85,11 +94,17 @@ def place_of(cursor: Cursor) -> Place:
             fallen=None if fallen is None else int(fallen),
             anchor=tuple((int(place), str(key)) for place, key in kept.get("anchor", ())),
             window=window_of(window) if window else None,
+            of=Of(*map(str, kept["of"])) if "of" in kept else None,
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         raise SourceError(
             "its cursor in the state DB cannot be understood; was it written by a newer notifyd?"
         ) from None
+
+
+def stamped(cursor: Cursor, of: Of) -> Cursor:
+    """A strategy's cursor, with what it is a place in before all that the strategy keeps."""
+    return f'{{"of":{json.dumps(of, separators=(",", ":"))},{cursor[1:]}'
 
 
 def waiting(begin: Begin, now: datetime) -> Place:

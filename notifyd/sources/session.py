@@ -9,12 +9,13 @@ from typing import TypeVar
 
 from notifyd.model import Record
 from notifyd.settings import SourceSettings, format_duration, scheme_of, sqlite_path
-from notifyd.sources.batch import About, SetAside, Start
+from notifyd.sources.batch import About, Batch, Cursor, SetAside, Start
 from notifyd.sources.database import Database, Row
 from notifyd.sources.error_query import ErrorQuery
 from notifyd.sources.errors import SourceError
 from notifyd.sources.mapping import unmapped
-from notifyd.sources.place import WAITING, Place
+from notifyd.sources.place import Place, stamped
+from notifyd.sources.resume import of, resume
 from notifyd.sources.sqlite import SqliteDatabase
 from notifyd.sources.strategies import Strategy, choose
 from notifyd.sources.sync_log import SCANNED, SyncLog
@@ -29,6 +30,7 @@ Mapped = TypeVar("Mapped", Record, Record | SetAside)
 class Session:
     """An open log, the strategy that reads it, and the query that completes its failures."""
 
+    settings: SourceSettings
     database: Database
     log: SyncLog
     strategy: Strategy
@@ -36,23 +38,28 @@ class Session:
 
     def started(self, place: Place, now: datetime) -> Start:
         """A start at this place, with the rows up to it that are open now."""
-        return Start(place.cursor, self.strategy.open_rows(self.log, place, now))
+        return Start(self.stamped(place.cursor), self.strategy.open_rows(self.log, place, now))
 
-    def begins(self, place: Place) -> bool:
-        """Whether nothing was read yet: the log came later, or was empty when its strategy was chosen.
+    def stamped(self, cursor: Cursor) -> Cursor:
+        """The cursor with what it is a place in."""
+        return stamped(cursor, of(self.settings))
 
-        A place that says nothing about the order in which this log is read now is refused.
-        """
-        if place.strategy == WAITING:
-            return True
-        if place.strategy != self.strategy.name:
-            if place.untouched:
-                return True
-            raise SourceError(
-                f"it was read by {place.strategy} so far, and now would be by {self.strategy.name}: restore its table, "
-                'query, cursor and columns.key, or give the source a new id = "…" to begin anew'
-            )
-        return False
+    def resumed(self, place: Place, now: datetime) -> Batch | None:
+        """The first batch of a log that was waited for, or that the settings name anew; None where reading goes on."""
+        resumed = resume(self.log, self.strategy, self.settings, place, now)
+        if resumed is None:
+            return None
+        records = self.strategy.open_rows(self.log, resumed.place, now) if resumed.begins else []
+        notes = (resumed.note,) if resumed.note else ()
+        return Batch(
+            records,
+            [],
+            resumed.place.cursor,
+            at_end=False,
+            rows=len(records),
+            epoch=resumed.place.epoch,
+            notes=notes,
+        )
 
     def about(self, place: Place | None, now: datetime) -> About:
         """How the log is read, and what should be mended."""
@@ -108,7 +115,7 @@ def connect(settings: SourceSettings, busy_timeout: float) -> Session:
         raise
     ignores = log.mapping.ignores
     errors = ErrorQuery(settings.error_query, database, ignores) if settings.error_query else None
-    return Session(database, log, strategy, errors)
+    return Session(settings, database, log, strategy, errors)
 
 
 def _database(settings: SourceSettings, busy_timeout: float) -> Database:

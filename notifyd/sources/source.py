@@ -15,6 +15,7 @@ from notifyd.sources.batch import About, Batch, Cursor, SetAside, Start
 from notifyd.sources.documents import shown
 from notifyd.sources.errors import SourceError
 from notifyd.sources.place import place_of, waiting
+from notifyd.sources.rewind import Target, rewound
 from notifyd.sources.selection import TEXT_LIMIT
 from notifyd.sources.session import Session, connect
 from notifyd.sources.sqlite import BUSY_TIMEOUT
@@ -63,14 +64,13 @@ class Source:
     def read(self, cursor: Cursor, now: datetime, limit: int = BATCH) -> Batch:
         """The rows behind the cursor, at most `limit` of them, and the cursor behind those.
 
-        The first batch of a log that was waited for holds the rows to watch, as `start` gives them.
+        The first batch of a log that was waited for, or that the settings name anew (see `resume`), holds the rows
+        to watch, as `start` gives them.
         """
         with self._session() as session:
             place = place_of(cursor)
-            if session.begins(place):
-                start = session.started(session.strategy.since(session.log, place.newest, now), now)
-                return Batch(start.records, [], start.cursor, at_end=False, rows=len(start.records))
-            batch = session.strategy.read(session.log, place, now, self._bounded(limit))
+            batch = session.resumed(place, now) or session.strategy.read(session.log, place, now, self._bounded(limit))
+            batch = replace(batch, cursor=session.stamped(batch.cursor))
             if session.errors is None:
                 return batch
             return replace(batch, records=[session.complete(record) for record in batch.records])
@@ -132,6 +132,12 @@ class Source:
             if not rows:
                 return None
             return place.strategy == session.strategy.name and session.strategy.passed(session.log, place, rows[0])
+
+    def rewound(self, cursor: Cursor, to: Target, now: datetime) -> Cursor:
+        """The cursor as it is elsewhere in the log; SourceError where the log has no such place."""
+        with self._session() as session:
+            place = rewound(session.log, session.strategy, self.settings, place_of(cursor), to, now)
+            return session.stamped(place.cursor)
 
     def close(self) -> None:
         """Close the connection; the next call opens it again."""

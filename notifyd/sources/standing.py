@@ -25,6 +25,7 @@ class Standing:
     text: str
     newest: datetime | None
     gaps: int
+    begins: bool  # nothing was read yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,9 @@ class Lag:
 def standing(cursor: Cursor) -> Standing:
     """What the cursor says. Raises SourceError where it is none of ours."""
     place = place_of(cursor)
-    return Standing(_text(place), place.newest, sum(len(gap.ranges) for gap in place.gaps))
+    begins = place.at is None and (place.window is None or place.window.high is None)
+    text = "before a log that is not there yet" if place.strategy == WAITING else _text(place, begins=begins)
+    return Standing(text, place.newest, sum(len(gap.ranges) for gap in place.gaps), begins)
 
 
 def lag(source: Source, cursor: Cursor, now: datetime) -> Lag:
@@ -61,9 +64,7 @@ def lag(source: Source, cursor: Cursor, now: datetime) -> Lag:
             return Lag(rows, not batch.at_end, oldest)
 
 
-def _text(place: Place) -> str:
-    if place.strategy == WAITING:
-        return "before a log that is not there yet"
-    if place.window is not None:
-        return "time" if place.window.high else "before its first row"
-    return "before its first row" if place.at is None else f"{place.strategy} {place.at}"
+def _text(place: Place, *, begins: bool) -> str:
+    if begins:
+        return "before its first row"
+    return "time" if place.at is None else f"{place.strategy} {place.at}"

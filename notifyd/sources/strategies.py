@@ -48,6 +48,14 @@ class Strategy(Protocol):
         """How the log is read, in one line for a person."""
         ...
 
+    def before(self, log: SyncLog, row: Row, now: datetime) -> Place:
+        """Right before a row."""
+        ...
+
+    def holds(self, log: SyncLog, place: Place, now: datetime) -> bool:
+        """Whether this log is the one that the place is in: what was read last is there."""
+        ...
+
     def passed(self, log: SyncLog, place: Place, row: Row) -> bool:
         """Whether the place is behind this row."""
         ...

@@ -86,6 +86,17 @@ class ByTimestamp:
             f"{format_duration(self._overlap)} after its own time is missed"
         )
 
+    def before(self, log: SyncLog, row: Row, now: datetime) -> Place:
+        moment = self._moment(row[0])
+        if moment is None:
+            raise SourceError(f"the row {self._key_of(row)} has no time that could be read, and it is read by time")
+        return self.since(log, moment, now)
+
+    def holds(self, log: SyncLog, place: Place, now: datetime) -> bool:
+        window = place.window or Window()
+        rows = self._rows(log, window.begin(self._overlap_at(now), now), MOST_SEEN)
+        return any(fingerprint(self._key_of(row)) in window.seen for row in rows)
+
     def passed(self, log: SyncLog, place: Place, row: Row) -> bool:
         moment, window = self._moment(row[0]), place.window
         return bool(window and window.high and moment and moment <= window.high)

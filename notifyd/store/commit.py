@@ -21,7 +21,10 @@ _SET_ASIDE_KEPT = 200
 
 @dataclass(frozen=True, slots=True)
 class Polled:
-    """What one batch of a source came to. `verdicts` are the filters', by (event id, config id)."""
+    """What one batch of a source came to. `verdicts` are the filters', by (event id, config id).
+
+    `read_from` is the cursor that the batch begins at; None where nobody else may have moved it.
+    """
 
     source_id: str
     cursor: str
@@ -30,6 +33,7 @@ class Polled:
     detected: Detected
     verdicts: Mapping[tuple[str, str], Verdict] = field(default_factory=dict)
     unreadable: Sequence[tuple[str, str]] = ()  # (key, what was wrong): rows that gave no record
+    read_from: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +45,14 @@ class Committed:
     untold: int
 
 
-def commit(db: Database, polled: Polled, recipients: Sequence[Recipient], now: datetime) -> Committed:
-    """Plan and write everything, or nothing. An event whose id is known already is not told again."""
+def commit(db: Database, polled: Polled, recipients: Sequence[Recipient], now: datetime) -> Committed | None:
+    """Plan and write everything, or nothing. An event whose id is known already is not told again.
+
+    None where a person has moved the cursor since the batch was read: then it counts for nothing.
+    """
     with db.transaction():
+        if polled.read_from is not None and not _stands(db, polled.source_id, polled.read_from):
+            return None
         committed = keep(db, polled.source_id, polled.detected.findings, polled.verdicts, recipients, now)
         memory.save(db, polled.source_id, polled.detected, now)
         _write_set_aside(db, polled, now)
@@ -69,6 +78,10 @@ def keep(
     books.add(db, f"source:{source_id}", {"events": len(fresh), "untold": untold})
     tally.count_events(db, source_id, [finding.event for finding in fresh])
     return Committed(len(fresh), len(plan.deliveries), untold)
+
+
+def _stands(db: Database, source_id: str, cursor: str) -> bool:
+    return bool(db.run("SELECT 1 FROM cursors WHERE source_id = ? AND cursor = ?", [source_id, cursor]))
 
 
 def _unknown(db: Database, findings: Sequence[Finding]) -> list[Finding]:

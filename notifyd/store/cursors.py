@@ -9,9 +9,10 @@ from datetime import datetime
 from notifyd.core.detect import Detected
 from notifyd.core.plan import Recipient
 from notifyd.model import Finding, Verdict, rfc3339
-from notifyd.store import books, commit, memory, rows
+from notifyd.store import books, commit, memory, rows, trail
 from notifyd.store.commit import Committed
 from notifyd.store.database import Database
+from notifyd.store.trail import Actor, Change, Deed
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,22 @@ def start(db: Database, source_id: str, name: str, cursor: str, detected: Detect
         )
         memory.save(db, source_id, detected, now)
         books.add(db, f"source:{source_id}", detected.counts)
+
+
+def move(db: Database, source_id: str, name: str, old: str, new: str, to: str, actor: Actor, now: datetime) -> bool:
+    """Put the cursor elsewhere, as a person asked for; False where it is not at `old` any more.
+
+    A poll that is under way counts for nothing then: it sees that its batch begins elsewhere (`commit`). `to` is
+    what was asked for, for the audit trail.
+    """
+    with db.transaction():
+        moved = db.run(
+            "UPDATE cursors SET cursor = ?, at_end = 0 WHERE source_id = ? AND cursor = ? RETURNING 1",
+            [new, source_id, old],
+        )
+        if moved:
+            trail.note(db, actor, Deed("source.rewound", source_id, name, [Change("cursor", None, to)]), now)
+    return bool(moved)
 
 
 def failed(db: Database, source_id: str, error: str, now: datetime) -> None:

@@ -222,6 +222,12 @@ def config_id_of(db: Database, name: str) -> str | None:
     return None
 
 
+def known_events(db: Database, ids: Sequence[str]) -> set[str]:
+    """Those of the ids that there is an event of."""
+    found = db.run("SELECT e.id FROM json_each(?) k CROSS JOIN events e ON e.id = k.value", [rows.dump(list(ids))])
+    return {identity for (identity,) in found}
+
+
 def as_json(row: DataclassInstance) -> dict[str, Any]:
     """A row as the API and `--json` show it: its field names, times in RFC 3339."""
     return {field.name: _plain(getattr(row, field.name)) for field in fields(row)}

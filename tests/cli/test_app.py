@@ -57,7 +57,9 @@ def test_version() -> None:
 def test_help_lists_every_command_and_the_demo(option: str) -> None:
     answer = invoke(option)
     assert answer.exit_code == 0
-    assert [command.name or command.callback.__name__ for command in app.registered_commands] == [*COMMANDS, "demo"]
+    registered = [command.name or command.callback.__name__ for command in app.registered_commands]
+    registered += [str(group.typer_instance.info.name) for group in app.registered_groups if group.typer_instance]
+    assert {*COMMANDS, "demo"} <= set(registered)
     for command in [*COMMANDS, "demo"]:
         assert f" {command} " in answer.stdout
         assert invoke(command, option).exit_code == 0
@@ -88,6 +90,8 @@ def test_which_settings_file() -> None:
     assert where("status", NOTIFYD_CONFIG="/environment") == "/environment"
     assert where("--config", "/before", "status", NOTIFYD_CONFIG="/environment") == "/before"
     assert where("status", "--config", "/after", NOTIFYD_CONFIG="/environment") == "/after"
+    for order in (["sources", "-c", "/there", "rewind"], ["sources", "rewind", "-c", "/there"]):
+        assert where(*order, "shop", "--to", "now", NOTIFYD_CONFIG="/environment") == "/there"
     assert where("status", NOTIFYD_CONFIG="") == "/etc/notifyd/notifyd.toml"
 
 

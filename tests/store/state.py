@@ -51,7 +51,9 @@ class State:
 
     def commit(self, detected: Detected, **values: Any) -> Committed:
         polled = Polled(SOURCE, values.pop("cursor", "1"), at_end=True, detected=detected, epoch=0, **values)
-        return commit.commit(self.db, polled, self.recipients, self.now)
+        committed = commit.commit(self.db, polled, self.recipients, self.now)
+        assert committed is not None
+        return committed
 
     # -- what comes out --------------------------------------------------------------------------
 

@@ -12,9 +12,11 @@ import pytest
 from notifyd.core.detect import Memory, detect
 from notifyd.core.rules import Rules
 from notifyd.model import Drop, Event, Hold, Pass, Status, Verdict
-from notifyd.store import books, cursors, memory, outbox
+from notifyd.store import books, commit, cursors, memory, outbox
+from notifyd.store.commit import Polled
 from notifyd.store.database import Database
 from notifyd.store.models import TABLES
+from notifyd.store.trail import Actor
 from tests.core.findings import announcement, finding
 from tests.core.logs import NAIVE, NOON, RECORDS, RUNS, at, row
 from tests.store.state import DEV, OPS, SOURCE, State, told_by
@@ -79,6 +81,20 @@ def test_the_cursor_moves_with_what_was_found(state: State) -> None:
     checkpoint = cursors.get(state.db, SOURCE)
     assert checkpoint is not None
     assert checkpoint.cursor == "5"
+
+
+def test_a_batch_that_begins_where_the_cursor_is_not_any_more_counts_for_nothing(state: State) -> None:
+    """A person moved it while the batch was read."""
+    assert cursors.move(state.db, SOURCE, "shop", "0", "back", "24h", Actor("kim"), state.now)
+    assert not cursors.move(state.db, SOURCE, "shop", "0", "again", "24h", Actor("kim"), state.now)
+    before = everything(state.db)
+    detected = detect(Memory(), [row("1", "failure", 1)], Rules(), RUNS)
+    polled = Polled(SOURCE, "1", at_end=True, detected=detected, epoch=0, read_from="0")
+    assert commit.commit(state.db, polled, [OPS], state.now) is None
+    assert everything(state.db) == before
+    committed = commit.commit(state.db, replace(polled, read_from="back"), [OPS], state.now)
+    assert committed is not None
+    assert committed.events == 1
 
 
 def test_an_event_that_is_known_is_not_told_again(state: State) -> None:
