@@ -11,6 +11,7 @@ from notifyd.core.classify import classify
 from notifyd.core.rules import Rules
 from notifyd.model import Record, Status
 from notifyd.settings import SourceSettings, format_duration
+from notifyd.sources import standing
 from notifyd.store.reads import SourceState
 from notifyd.store.trace import EventTrace, RowFacts
 
@@ -51,7 +52,7 @@ def _reading(state: SourceState) -> str:
     """How reading fares."""
     if state.error:
         return f"the source cannot be read since {local(state.failing_since)}: {state.error}"
-    return f"reading was at {state.cursor} at {local(state.read_at)}"
+    return f"reading was at {standing(state.cursor).text} at {local(state.read_at)}"
 
 
 def _harmless(record: Record, known: Known) -> str:

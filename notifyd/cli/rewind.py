@@ -17,7 +17,8 @@ from notifyd.errors import NotifydError
 from notifyd.settings import SourceSettings
 from notifyd.sources import Source, Target, open_source, standing, target_of
 from notifyd.store import cursors, reads
-from notifyd.store.database import Database, Lock
+from notifyd.store.database import Database
+from notifyd.store.lock import Lock
 from notifyd.store.reads import SourceState
 
 _TRIES = 20  # a busy daemon moves the cursor too

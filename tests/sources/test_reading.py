@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from notifyd.model import Status
@@ -74,6 +74,7 @@ def test_rows_that_are_set_aside_are_passed(tmp_path: Path) -> None:
     assert source.read(batch.cursor, NOW, limit=2).rows == 1
 
 
+@settings(deadline=None)  # files are made, on a machine that may be busy
 @given(limits=st.lists(st.integers(1, 30), min_size=1), size=st.integers(0, 60))
 def test_however_a_log_is_cut_into_batches_it_is_the_same_log(
     tmp_path_factory: pytest.TempPathFactory, limits: list[int], size: int
