@@ -45,7 +45,7 @@ def outline(document: Document, registry: Registry, salt: str | None = None) -> 
     texts = {SALT: salt}
     for path, value in _leaves((), document.data):
         text = json.dumps(value, default=str, ensure_ascii=False)
-        is_hidden = any(path[: len(one)] == one for one in hidden) and not is_reference(value)
+        is_hidden = any(_overlap(path, one) for one in hidden) and not is_reference(value)
         texts[document.label(path)] = _mark(text, salt) if is_hidden else text
     return texts
 
@@ -73,6 +73,12 @@ def _of_channel(at: KeyPath, channel: Any, options: Any, registry: Registry) -> 
         yield at
     else:
         yield from ((*at, *path) for path, _ in secrets_in(known.cls.Options, options))
+
+
+def _overlap(path: KeyPath, secret: KeyPath) -> bool:
+    """Whether the value at this path is the secret, a part of it, or a list that holds it."""
+    length = min(len(path), len(secret))
+    return path[:length] == secret[:length]
 
 
 def _leaves(path: KeyPath, value: Any) -> Iterator[tuple[KeyPath, Any]]:

@@ -60,7 +60,8 @@ def middle(values: list[float], digits: int = 3) -> float:
 
 def _print(report: Report) -> None:
     for name, value in report.figures.items():
-        say(f"  {name:<44} {json.dumps(value)}")
+        text = json.dumps(value, ensure_ascii=False)
+        say(f"  {name:<44} {text if len(text) <= 200 else f'{text[:199]}…'}")
     for note in report.notes:
         say(f"  note: {note}")
     for claim, holds in report.claims.items():
