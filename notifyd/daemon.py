@@ -20,6 +20,7 @@ from notifyd.clock import Clock, utc_now
 from notifyd.core.rules import Origin
 from notifyd.custody import Custody
 from notifyd.errors import NotifydError
+from notifyd.heartbeat import Heartbeat
 from notifyd.observe import health as parts
 from notifyd.observe.health import Health
 from notifyd.poller import Poller
@@ -159,6 +160,7 @@ class Daemon:
             await self._start_server(working)
             await self._provision()
             self._start_polling(working)
+            self._start_heartbeat(working)
             self._working = working.pop_all()
 
     async def _begin_again(self) -> None:
@@ -238,6 +240,12 @@ class Daemon:
             self.server = HttpServer(create_app(self._reach(readers)), self.settings.http)
             await self.server.start()
             working.push_async_callback(self.server.stop)
+
+    def _start_heartbeat(self, working: AsyncExitStack) -> None:
+        if self.settings.heartbeat.url:
+            heartbeat = Heartbeat(self.settings.heartbeat, self.health)
+            heartbeat.start()
+            working.push_async_callback(heartbeat.stop)
 
     def _reach(self, readers: Readers) -> Reach:
         """What the web may reach: it sees nothing else of the daemon."""

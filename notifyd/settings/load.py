@@ -14,6 +14,7 @@ from notifyd.settings.document import Document, read_document
 from notifyd.settings.locate import KeyPath
 from notifyd.settings.model import (
     DaemonSettings,
+    HeartbeatSettings,
     HttpSettings,
     NotificationSettings,
     RulesSettings,
@@ -30,7 +31,7 @@ from notifyd.settings.urls import sqlite_path, sqlite_url
 from notifyd.settings.values import Folder, StateUrl
 from notifyd.settings.wording import did_you_mean
 
-SECTIONS = ("daemon", "http", "sources", "rules", "channels", "notifications", "security")
+SECTIONS = ("daemon", "http", "sources", "rules", "channels", "notifications", "security", "heartbeat")
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Settings:
     rules: RulesSettings
     notifications: tuple[NotificationSettings, ...]
     security: SecuritySettings
+    heartbeat: HeartbeatSettings = field(default_factory=HeartbeatSettings)
     shared: SharedOptions = field(default_factory=SharedOptions)
     document: Document = field(default_factory=lambda: Document("", {}), repr=False)
     not_checked: tuple[Problem, ...] = ()
@@ -113,6 +115,7 @@ def _settings(path: Path, report: Report, environ: Mapping[str, str]) -> Setting
         rules=rules,
         notifications=notifications,
         security=security,
+        heartbeat=report.section("heartbeat", HeartbeatSettings),
         document=report.document,
         shared=_shared(report, registry),
     )

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
-from notifyd.api import EventType, FilePath, Options, Secret
+from notifyd.api import EventType, FilePath, Options, Secret, SecretUrl
 from notifyd.api.files import show
 from notifyd.api.options import sends
 from notifyd.core.rules import Advice, Pattern, Rules
@@ -296,6 +296,17 @@ def _long_enough(key: Secret) -> Secret:
     if key.resolved and len(key.reveal()) < SHORTEST_KEY:
         raise ValueError(f"is too short: at least {SHORTEST_KEY} characters; make one with: openssl rand -hex 32")
     return key
+
+
+class HeartbeatSettings(Table):
+    """An address that is called while all is well: who waits there for the calls tells of a daemon that is dead."""
+
+    url: SecretUrl | None = Field(
+        None, description="What is called with GET, such as a check of healthchecks.io. Default: nothing."
+    )
+    every: Annotated[Duration, AfterValidator(at_least("5s"))] = Field(
+        timedelta(minutes=1), description="How often; give the check that waits for it a few times as long."
+    )
 
 
 class SecuritySettings(Table):

@@ -16,7 +16,14 @@ from notifyd.plugin_host import Registry
 from notifyd.settings.document import Document
 from notifyd.settings.locate import KeyPath
 from notifyd.settings.masks import is_reference, secrets_in
-from notifyd.settings.model import DaemonSettings, HttpSettings, RulesSettings, SecuritySettings, SourceSettings
+from notifyd.settings.model import (
+    DaemonSettings,
+    HeartbeatSettings,
+    HttpSettings,
+    RulesSettings,
+    SecuritySettings,
+    SourceSettings,
+)
 
 SALT = "salt"
 SECRET = "secret "  # noqa: S105
@@ -27,6 +34,7 @@ _SECTIONS: Mapping[str, Any] = {
     "sources": list[SourceSettings],
     "rules": RulesSettings,
     "security": SecuritySettings,
+    "heartbeat": HeartbeatSettings,
 }
 
 

@@ -22,6 +22,7 @@ from notifyd.settings.columns import ColumnRef
 from notifyd.settings.durations import format_duration
 from notifyd.settings.model import (
     DaemonSettings,
+    HeartbeatSettings,
     HttpSettings,
     NotificationTable,
     RulesSettings,
@@ -46,6 +47,7 @@ class SettingsFile(Table):
     channels: dict[str, dict[str, Any]] = Field(description="Options shared by every config of a channel's type.")
     notifications: list[NotificationTable] = Field(description="Who is told of what, and how.")
     security: SecuritySettings
+    heartbeat: HeartbeatSettings
 
 
 class _Generator(GenerateJsonSchema):

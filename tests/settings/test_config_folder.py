@@ -27,6 +27,7 @@ from notifyd.settings.model import (
     ConsecutiveFailures,
     DaemonSettings,
     Group,
+    HeartbeatSettings,
     HttpSettings,
     NotificationTable,
     PatternRule,
@@ -53,6 +54,7 @@ MODELS = [
     Group,
     TemplateTable,
     SecuritySettings,
+    HeartbeatSettings,
 ]
 
 
@@ -160,6 +162,7 @@ def tables(model: type[BaseModel]) -> list[dict[str, Any]]:
         Group: [config["group"] for config in notifications if "group" in config],
         TemplateTable: [config["template"] for config in notifications if "template" in config],
         SecuritySettings: [file["security"]],
+        HeartbeatSettings: [file["heartbeat"]],
     }[model]
 
 
