@@ -19,6 +19,7 @@ from notifyd.context import text_of as plain
 from notifyd.core.plan import Recipient
 from notifyd.errors import NotifydError
 from notifyd.filtering import recipient_of, text_of
+from notifyd.isolation import IsolatedChannel
 from notifyd.model import Outcome, Result
 from notifyd.outbound import Dialer, Guard, HttpClient
 from notifyd.plugin_host import Registry
@@ -71,7 +72,8 @@ class Lane:
 
     async def check(self, now: datetime, timeout: float) -> Checked | None:
         """What the channel's own check says, within `timeout` seconds; None where it has none."""
-        if type(self.channel).check is Channel.check:
+        kind = self.channel.kind if isinstance(self.channel, IsolatedChannel) else type(self.channel)
+        if kind.check is Channel.check:
             return None
         ctx = CheckUp(self.http, self.dialer, ChannelLog(self.log, self.secrets), now, timeout)
         found: list[str | None] = []
@@ -160,7 +162,8 @@ def lane_of(
     NotifydError where the channel cannot be made.
     """
     options = notification.options
-    channel = _made(notification, registry)
+    secrets, own_log = secrets_of(options), log.bind(config=notification.name)
+    channel = _made(notification, registry, ChannelLog(own_log, secrets))
     dialer = Dialer(guard)
     reach = options if isinstance(options, HttpOptions) else None
     return Lane(
@@ -170,17 +173,20 @@ def lane_of(
         HttpClient(timeout=notification.timeout.total_seconds(), dialer=dialer, options=reach, fast=fast),
         dialer,
         notification.timeout,
-        log.bind(config=notification.name),
+        own_log,
         notification.template,
         public_url or "",
-        secrets_of(options),
+        secrets,
     )
 
 
-def _made(notification: NotificationSettings, registry: Registry) -> Channel[Any]:
+def _made(notification: NotificationSettings, registry: Registry, own_log: Logger) -> Channel[Any]:
     name, kind = notification.name, notification.notification_type
+    cls = registry.channels[kind].cls
     try:
-        return registry.channels[kind].cls(notification.options)
+        if notification.isolate:
+            return IsolatedChannel(notification.options, cls, registry.plugins_dir, own_log)
+        return cls(notification.options)
     except Exception as error:
         problem = f"{notification.where}: config {name}: the channel {kind} has a bug: {text_of(error)}"
         raise NotifydError(masked(problem, secrets_of(notification.options))) from error

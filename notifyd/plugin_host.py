@@ -19,7 +19,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
@@ -71,6 +71,7 @@ class Registry:
     filters: Mapping[str, Registered[Filter[Any]]]
     problems: tuple[PluginProblem, ...] = ()
     claims: Mapping[tuple[Kind, str], PluginProblem] = field(default_factory=dict)
+    plugins_dir: Path | None = None  # where the drop-in files were
 
     def broken(self, kind: Kind, name: str) -> str | None:
         """Why `name` is unavailable though a plugin claims it; None where it works or nothing claims it."""
@@ -85,7 +86,7 @@ def discover(plugins_dir: Path | None) -> Registry:
     with contextlib.redirect_stdout(sys.stderr):  # what a plugin prints is no part of what a command prints
         for candidate in [*_installed(), *_dropped_in(plugins_dir, findings)]:
             _collect(candidate, findings)
-    return findings.registry()
+    return replace(findings.registry(), plugins_dir=plugins_dir)
 
 
 class _Candidate(NamedTuple):

@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, Final, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    SerializationInfo,
+    ValidationInfo,
+)
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
@@ -146,7 +153,7 @@ class Secret:
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.with_info_plain_validator_function(
             cls._validate,
-            serialization=core_schema.plain_serializer_function_ser_schema(lambda _: MASK),
+            serialization=core_schema.plain_serializer_function_ser_schema(_written, info_arg=True),
         )
 
     @classmethod
@@ -159,6 +166,18 @@ class Secret:
             "additionalProperties": False,
         }
         return {"anyOf": [{"type": "string", "minLength": 1, "writeOnly": True}, reference]}
+
+
+_REVEALING: Final = {"secrets": "as text"}
+
+
+def _written(secret: Secret, info: SerializationInfo) -> str:
+    return secret.reveal() if info.context is _REVEALING else MASK
+
+
+def with_secrets(options: Options) -> str:
+    """The options as JSON with their secrets as text: for the process that sends with them, and for nobody else."""
+    return options.model_dump_json(by_alias=True, exclude_unset=True, context=_REVEALING)
 
 
 _NAME = "(?:[A-Za-z0-9_-]{1,63}\\.){0,6}[A-Za-z0-9_-]{1,63}"

@@ -286,6 +286,9 @@ class NotificationTable(Table):
     timeout: Annotated[Duration, AfterValidator(at_least("100ms")), AfterValidator(at_most("10m"))] = Field(
         timedelta(seconds=30), description="The total time of one attempt."
     )
+    isolate: bool = Field(
+        False, description="true: the channel runs in a process of its own, which is killed when it hangs or runs wild."
+    )
 
 
 SHORTEST_KEY = 32
@@ -338,6 +341,7 @@ class NotificationSettings:
     template: Template = field(default_factory=Template)
     system: bool = False
     timeout: timedelta = timedelta(seconds=30)
+    isolate: bool = False
     where: str = ""  # "file:line" of its table
     id: str = ""  # of one made through the API; the identity of one in the file is its name
     shown: Mapping[str, Any] = field(default_factory=dict)

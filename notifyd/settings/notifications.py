@@ -55,6 +55,7 @@ def read_notification(
         enabled=checked.enabled,
         system=checked.system,
         timeout=checked.timeout,
+        isolate=checked.isolate,
         options=options,
         filters=filters,
         group=checked.group,

@@ -1,0 +1,127 @@
+"""One process of a channel: it is started, spoken to, and killed where it does not end by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Self
+
+from notifyd.isolation import wire
+
+_SPOKEN = 20
+_LONGEST_LINE = 500
+_GOODBYE = 2.0
+_AT_ONCE = 100
+_BREATH = 0.01
+
+Hears = Callable[[dict[str, Any]], None]
+Says = Callable[[str], None]
+
+
+class Process:
+    """A process that runs. `hears` is called with each message of its, `printed` with the lines that it prints."""
+
+    def __init__(
+        self,
+        child: asyncio.subprocess.Process,
+        streams: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        files: socket.socket,
+        hears: Hears,
+        printed: Says,
+    ) -> None:
+        self._child, self.files = child, files
+        self._reader, self._writer = streams
+        self._killed = self._last_words = ""
+        self._listening = asyncio.create_task(self._listen(hears), name=f"listen to {child.pid}")
+        self._reading = asyncio.create_task(self._read_output(printed), name=f"read from {child.pid}")
+
+    @classmethod
+    async def start(cls, hears: Hears, printed: Says) -> Self:
+        """Start one, and listen to it."""
+        speech, its_speech = socket.socketpair()
+        files, its_files = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        with its_speech, its_files:
+            child = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-P", "-m", "notifyd.isolation.child"),
+                *(str(its_speech.fileno()), str(its_files.fileno())),
+                pass_fds=(its_speech.fileno(), its_files.fileno()),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+                start_new_session=True,
+            )
+        return cls(child, await asyncio.open_unix_connection(sock=speech), files, hears, printed)
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        return self._child.pid
+
+    def say(self, *message: Any) -> None:
+        """Tell it something; nothing happens where it is gone."""
+        if not self._writer.is_closing():
+            self._writer.write(wire.pickled(message))
+
+    def kill(self, why: str) -> None:
+        """End it at once, and whatever it has started."""
+        self._killed = self._killed or why
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+    async def end(self) -> None:
+        """Let it close, and kill it where that takes too long."""
+        self.say("close")
+        try:
+            async with asyncio.timeout(_GOODBYE):
+                await self._child.wait()
+        except TimeoutError:
+            self.kill("it did not close")
+        await self.gone()
+
+    async def gone(self) -> str:
+        """Wait for its end; why it ended, for a person."""
+        await asyncio.wait([self._listening])
+        self.kill("")  # what it has started goes too
+        status = await self._child.wait()
+        await asyncio.wait([self._reading], timeout=1)
+        self._reading.cancel()
+        self._writer.close()
+        self.files.close()
+        said = f"; the last that it said: {self._last_words}" if self._last_words else ""
+        return self._killed or _how(status) + said
+
+    async def _listen(self, hears: Hears) -> None:
+        """Until it is gone, or talks nonsense. One that talks too much is heard slowly, and waits."""
+        try:
+            for count in itertools.count(1):
+                hears(await wire.heard(self._reader))
+                await asyncio.sleep(_BREATH if count % _AT_ONCE == 0 else 0)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        except (wire.Nonsense, LookupError, TypeError, ValueError, AttributeError) as error:
+            self.kill(f"it sent what nobody understands ({error})")
+
+    async def _read_output(self, printed: Says) -> None:
+        """What it prints is logged, but no more of it than anyone reads; the rest is read slowly, and dropped."""
+        assert self._child.stdout is not None  # noqa: S101 - it was asked for
+        spoken = 0
+        while chunk := await self._child.stdout.read(65_536):
+            lines = [line.strip() for line in chunk[-4096:].decode(errors="replace").splitlines() if line.strip()]
+            for line in lines[: max(0, _SPOKEN - spoken)]:
+                printed(line[:_LONGEST_LINE])
+            spoken += len(lines)
+            self._last_words = lines[-1][:_LONGEST_LINE] if lines else self._last_words
+            await asyncio.sleep(_BREATH)
+
+
+def _how(status: int) -> str:
+    if status < 0:
+        with suppress(ValueError):
+            return f"killed by {signal.Signals(-status).name}"
+    return f"exit status {status}"
