@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg
 import pymysql
@@ -39,7 +40,8 @@ class Server:
         if self.kind == "postgresql":
             return psycopg.connect(self.url, autocommit=autocommit)
         if self.kind == "mysql":
-            return pymysql.connect(**_mysql_address(), database=self.url.rpartition("/")[2], autocommit=autocommit)
+            database = self.url.rpartition("/")[2]
+            return pymysql.connect(**_mysql_address(self.url), database=database, autocommit=autocommit)
         path = self.url.removeprefix("sqlite:///")
         return sqlite3.connect(path, timeout=60, isolation_level=None if autocommit else "IMMEDIATE")
 
@@ -106,5 +108,6 @@ def sqlite() -> Iterator[Server]:
 KINDS = {"postgresql": postgres, "mysql": mariadb, "sqlite": sqlite}
 
 
-def _mysql_address() -> dict[str, Any]:
-    return {"host": "127.0.0.1", "port": 3306, "user": "root", "charset": "utf8mb4"}
+def _mysql_address(url: str = MARIADB) -> dict[str, Any]:
+    parts = urlsplit(url)
+    return {"host": parts.hostname, "port": parts.port, "user": "root", "charset": "utf8mb4"}

@@ -20,6 +20,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+import psycopg
+import pymysql
+
 from notifyd.model import Record, Status
 from notifyd.settings import load
 from notifyd.sources import Batch, Source, open_source
@@ -52,7 +55,11 @@ retrying = ["again"]
 
 @dataclass(frozen=True)
 class Load:
-    """How much is written, and how. `long` is how many seconds a long transaction takes."""
+    """How much is written, and how. `long` is how many seconds a long transaction takes.
+
+    With `outages` the server may go away: what was under way is given up, whatever came of it, and rows are not
+    deleted, so that each that was ever read is there in the end.
+    """
 
     seed: int
     rows: int
@@ -60,6 +67,11 @@ class Load:
     long: float = 1.0
     long_share: float = 0.02
     pause: float = 0.01
+    outages: bool = False
+
+
+LOST = (psycopg.Error, pymysql.Error)
+"""What a writer is told when its server goes away."""
 
 
 @dataclass
@@ -100,6 +112,9 @@ def source_of(server: Server, folder: Path, key: str = "id", more: str = "") -> 
     return open_source(load(file).sources[0])
 
 
+_END = "UPDATE jobs SET state = %s, changed = %s WHERE name = %s AND state IN ('running', 'again')"
+
+
 class Writer(threading.Thread):
     """One process of the sync system."""
 
@@ -113,16 +128,29 @@ class Writer(threading.Thread):
         self.rolled_back: set[str] = set()
         self.long = 0
         self.error: BaseException | None = None
+        self.enough = threading.Event()
+        self._left = load.rows // load.writers
 
     def run(self) -> None:
         try:
-            with closing(self._server.connect()) as connection:
-                left = self._load.rows // self._load.writers
-                while left > 0:
-                    left -= self._transaction(connection, min(left, self._random.choice((1, 1, 2, 5, 20, 60))))
-                self._finish(connection)
+            while not self._written():
+                time.sleep(0.1)
         except BaseException as error:
             self.error = error
+
+    def _written(self) -> bool:
+        """Write to the end; False where the server went away meanwhile, and may."""
+        try:
+            with closing(self._server.connect()) as connection:
+                while self._left > 0 and not self.enough.is_set():
+                    size = min(self._left, self._random.choice((1, 1, 2, 5, 20, 60)))
+                    self._left -= self._transaction(connection, size)
+                self._finish(connection)
+        except LOST:
+            if not self._load.outages:
+                raise
+            return False
+        return True
 
     def _transaction(self, connection: Any, size: int) -> int:
         """Insert, update and delete some rows, now and then over a long time; the number of rows that stay."""
@@ -158,8 +186,9 @@ class Writer(threading.Thread):
         settled = {name for name in self._running if self._random.random() < 0.3}
         for name in sorted(settled):
             state = self._random.choice(("ok", "failed"))
-            self._execute(cursor, "UPDATE jobs SET state = %s, changed = %s WHERE name = %s", (state, _now(), name))
-        removed = {name for name in self._ended[:3] + self._ended[-1:] if self._random.random() < 0.05}
+            self._execute(cursor, _END, (state, _now(), name))
+        share = 0 if self._load.outages else 0.05
+        removed = {name for name in self._ended[:3] + self._ended[-1:] if self._random.random() < share}
         for name in sorted(removed):
             self._execute(cursor, "DELETE FROM jobs WHERE name = %s", (name,))
         return settled, removed
@@ -167,7 +196,7 @@ class Writer(threading.Thread):
     def _finish(self, connection: Any) -> None:
         cursor = connection.cursor()
         for name in self._running:
-            self._execute(cursor, "UPDATE jobs SET state = %s, changed = %s WHERE name = %s", ("failed", _now(), name))
+            self._execute(cursor, _END, ("failed", _now(), name))
         connection.commit()
 
     def _execute(self, cursor: Any, sql: str, values: Sequence[Any]) -> None:

@@ -165,11 +165,11 @@ class Chaos:
         """The events are those that one fold over the whole logs finds: none lost, none twice, none invented."""
         found = [identity for (identity,) in self.site.query("SELECT id FROM events")]
         expected = set(self._expected())
-        yield from _lines("an event was lost", expected - set(found))
-        yield from _lines("an event was invented", set(found) - expected)
-        yield from _lines("a failing row without an event", self._failing_rows() - self._told_rows())
+        yield from lines("an event was lost", expected - set(found))
+        yield from lines("an event was invented", set(found) - expected)
+        yield from lines("a failing row without an event", self._failing_rows() - self._told_rows())
         twice = "SELECT run_id, record_key, event_type FROM events WHERE record_key IS NOT NULL GROUP BY 1, 2, 3"
-        yield from _lines("detected twice", self.site.query(f"{twice} HAVING COUNT(*) > 1"))
+        yield from lines("detected twice", self.site.query(f"{twice} HAVING COUNT(*) > 1"))
 
     def _expected(self) -> Iterator[str]:
         settings = self.site.settings()
@@ -197,17 +197,17 @@ class Chaos:
         """Every event has its verdict for each config, and every delivery arrived."""
         offered = "SELECT e.id, c.name FROM events e, notification_configs c"
         missing = f"{offered} WHERE NOT EXISTS (SELECT 1 FROM verdicts WHERE event_id = e.id AND config_id = c.id)"
-        yield from _lines("no verdict", self.site.query(missing))
-        yield from _lines("not sent", self.site.query("SELECT id, state, error FROM deliveries WHERE state <> 'sent'"))
+        yield from lines("no verdict", self.site.query(missing))
+        yield from lines("not sent", self.site.query("SELECT id, state, error FROM deliveries WHERE state <> 'sent'"))
         deliveries = {identity for (identity,) in self.site.query("SELECT id FROM deliveries")}
-        yield from _lines("never arrived", deliveries - self._arrivals().keys())
-        yield from _lines("arrived, and nobody knows it", self._arrivals().keys() - deliveries)
+        yield from lines("never arrived", deliveries - self._arrivals().keys())
+        yield from lines("arrived, and nobody knows it", self._arrivals().keys() - deliveries)
 
     def _repeated(self) -> Iterator[str]:
         """Only what was in flight at a kill is repeated, under the same id and with the same words."""
         open_attempts = "SELECT delivery_id, attempt FROM notification_history WHERE finished_at IS NULL"
-        yield from _lines("an attempt without an end", self.site.query(open_attempts))
-        yield from _lines(
+        yield from lines("an attempt without an end", self.site.query(open_attempts))
+        yield from lines(
             "repeated, but not in flight at a kill",
             [
                 (identity, count)
@@ -218,9 +218,7 @@ class Chaos:
         words: dict[str, set[bytes]] = {}
         for request in self.requests:
             words.setdefault(request.headers["webhook-id"], set()).add(request.body)
-        yield from _lines(
-            "repeated in other words", [identity for identity, bodies in words.items() if len(bodies) > 1]
-        )
+        yield from lines("repeated in other words", [identity for identity, bodies in words.items() if len(bodies) > 1])
 
     def _in_flight(self) -> Counter[str]:
         """How often each delivery was in flight when the daemon was killed."""
@@ -232,7 +230,7 @@ class Chaos:
 
     def _unbalanced(self) -> Iterator[str]:
         yield from self.site.imbalances()
-        yield from _lines("integrity", [row for row in self.site.query("PRAGMA integrity_check") if row != ("ok",)])
+        yield from lines("integrity", [row for row in self.site.query("PRAGMA integrity_check") if row != ("ok",)])
         if self._rows_read() != self._rows_written():
             yield f"rows written {self._rows_written()}, and read {self._rows_read()}"
 
@@ -287,7 +285,7 @@ def _whole(settings: Any) -> list[Record]:
     return batch.records
 
 
-def _lines(what: str, found: Any) -> Iterator[str]:
+def lines(what: str, found: Any) -> Iterator[str]:
     """At most a handful of them."""
     items = sorted(found, key=str)
     yield from (f"{what}: {item}" for item in items[:5])
