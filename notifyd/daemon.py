@@ -20,6 +20,7 @@ from notifyd.clock import Clock, utc_now
 from notifyd.core.rules import Origin
 from notifyd.custody import Custody
 from notifyd.errors import NotifydError
+from notifyd.failing import ChannelWatch
 from notifyd.heartbeat import Heartbeat
 from notifyd.observe import health as parts
 from notifyd.observe.health import Health
@@ -28,9 +29,9 @@ from notifyd.right_of_way import RightOfWay
 from notifyd.roster import Roster, identity_of
 from notifyd.saved import SavedConfigs
 from notifyd.schedule import Schedule
-from notifyd.sender import Sender
+from notifyd.sender import Sender, capacities
 from notifyd.settings import NotificationSettings, Settings, SourceSettings, sqlite_path
-from notifyd.store import configs, cursors, outbox, retention
+from notifyd.store import configs, cursors, expiry, outbox, retention
 from notifyd.store.configs import Provisioned
 from notifyd.store.database import Database, StoreError, open_database
 from notifyd.store.lock import Lock
@@ -51,6 +52,7 @@ LOCK_PATIENCE = 5.0
 """Seconds that the daemon waits for another writer of the state DB; what fails then is tried again."""
 
 _TURN = timedelta(seconds=2)
+_LOOK_AT_CHANNELS = timedelta(seconds=5)
 _LOOK_AT_LEASES = timedelta(seconds=30)
 _LOOK_AT_STATE = timedelta(seconds=30)
 _PRUNE = timedelta(hours=1)
@@ -71,6 +73,7 @@ class Daemon:
         self.store: StoreThread
         self.roster = Roster(settings)
         self.sender: Sender
+        self.channels: ChannelWatch
         self.saved: SavedConfigs
         self.custody: Custody
         self.server: HttpServer
@@ -144,6 +147,8 @@ class Daemon:
         lasting.push_async_callback(self.roster.close)
         self.sender = Sender(self.roster.lanes, self.store, self.clock, self.health)
         self.saved = SavedConfigs(self.settings, self.store, self.roster, self.sender, self.clock)
+        self.channels = ChannelWatch(self.roster.gates, self.store, self.clock, self.health, self.sender.wake)
+        self.schedule.add(self._look_at_channels, _LOOK_AT_CHANNELS, UTC, name="channels")
         self.sender.start()
         lasting.push_async_callback(self._stop_sender)
 
@@ -274,10 +279,14 @@ class Daemon:
         """Something for the store thread to do, where nobody else has anything."""
         await self.store(_nothing)
 
+    async def _look_at_channels(self) -> None:
+        await self.channels.look(self.settings.rules.detection())
+
     async def _take_up_expired(self) -> None:
-        """Should a channel outlive its lease against all rules, its delivery is not lost."""
+        """Should a channel outlive its lease against all rules, its delivery is not lost; what is too old expires."""
         if await self.store(outbox.take_up, self.clock(), all_leases=False):
             self.sender.wake()
+        await self.store(expiry.sweep, capacities(self.roster.lanes).values(), self.clock())
         await self.saved.cancel_idle()
 
     async def _prune(self) -> None:

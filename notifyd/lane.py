@@ -24,11 +24,8 @@ from notifyd.model import Outcome, Result
 from notifyd.outbound import Dialer, Guard, HttpClient
 from notifyd.plugin_host import Registry
 from notifyd.render import Template
-from notifyd.settings import NotificationSettings
-from notifyd.store.outbox import Capacity
-
-CONCURRENCY = 8
-"""Attempts at once per config: as many as an endpoint has connections."""
+from notifyd.settings import Delivery, NotificationSettings
+from notifyd.store.admission import Capacity
 
 _REASON_LENGTH = 1000
 _PATIENCE = 1.0
@@ -56,6 +53,7 @@ class Lane:
     log: Logger
     template: Template
     public_url: str
+    delivery: Delivery
     secrets: tuple[str, ...] = ()
     in_flight: int = 0
 
@@ -103,8 +101,15 @@ class Lane:
     @property
     def capacity(self) -> Capacity:
         """How many more attempts it may begin now; each lease is longer than any attempt can take."""
-        free, lease = CONCURRENCY - self.in_flight, self.timeout + timedelta(seconds=60)
-        return Capacity(self.recipient, self.notification_type, free, lease)
+        return Capacity(
+            self.recipient,
+            self.notification_type,
+            free=self.delivery.max_concurrency - self.in_flight,
+            lease=self.timeout + timedelta(seconds=60),
+            busy=self.in_flight,
+            max_per_minute=self.delivery.max_per_minute,
+            expire_after=self.delivery.expire_after or None,
+        )
 
     async def attempt(self, notification: Notification, number: int, now: datetime) -> Outcome:
         """Send once. Whatever the channel does, the answer is an Outcome, without a secret in it.
@@ -176,6 +181,7 @@ def lane_of(
         own_log,
         notification.template,
         public_url or "",
+        notification.delivery,
         secrets,
     )
 

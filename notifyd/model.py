@@ -221,12 +221,14 @@ class Finding:
 
     `condition` is the id of the open streak's announcement that the event belongs to: its own id
     for the announcement itself, the announcement's for a reminder and for the failures that follow.
+    `about` is the id of the config that the event is about, if it is about one.
     """
 
     event: Event
     schedule: str | None = None
     record_key: str | None = None
     condition: str | None = None
+    about: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +271,8 @@ class Notification:
     """What one config is told: one event, or a digest of several.
 
     `event` is the headline: the event itself, or a summary written for the digest. `events` are the
-    events told, at most a page of samples (oldest first); `count` is how many there really are.
+    events told, at most a page of samples (oldest first); `count` is how many there really are. `missed` counts
+    events that expired before this config could be told of them, which the headline's message says too.
     """
 
     id: str
@@ -281,6 +284,7 @@ class Notification:
     first_at: datetime
     last_at: datetime
     thread: str | None = None  # the condition that it is about: what belongs together has the same
+    missed: int = 0
 
     @property
     def is_digest(self) -> bool:
@@ -296,6 +300,7 @@ class Notification:
                 "config": self.config,
                 "reason": self.reason.value,
                 "count": self.count,
+                "missed": self.missed,
                 "first_at": rfc3339(self.first_at),
                 "last_at": rfc3339(self.last_at),
                 "events": [event.as_json() for event in self.events],

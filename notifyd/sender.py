@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
@@ -21,6 +20,7 @@ from notifyd.lane import Lane
 from notifyd.model import Outcome, Result
 from notifyd.observe.health import SENDER, Health
 from notifyd.store import outbox
+from notifyd.store.admission import Capacity
 from notifyd.store.database import Database
 from notifyd.store.outbox import Claimed, Settled
 from notifyd.store.thread import StoreThread
@@ -28,12 +28,8 @@ from notifyd.store.thread import StoreThread
 LOOK_AROUND = 1.0
 """Seconds between turns when nothing wakes the sender: how soon it sees what other processes queued."""
 
-FAILING = 8
-"""Attempts of one config that failed in a row, without an answer that is final, before it is slowed down."""
-
-BREATH = 1.0
-"""Seconds before an attempt of a failing config makes room for the next. An endpoint that is dead, with thousands of
-deliveries waiting, costs the others next to nothing; after its first success it is at full speed again."""
+A_MOMENT = 0.01
+"""Seconds at least that it rests where a turn found nothing that it could claim."""
 
 log = structlog.get_logger("notifyd.sender")
 
@@ -52,17 +48,11 @@ class Sender:
         self.lanes, self.store, self.clock, self.health, self.jitter = lanes, store, clock, health, jitter
         self._settled: list[Settled] = []
         self._attempts: dict[asyncio.Task[None], Claimed] = {}
-        self._failures: Counter[str] = Counter()  # in a row, by config id
         self._awaited: dict[str, list[asyncio.Future[None]]] = {}  # by delivery id
         self._turning = asyncio.Lock()
         self._woken = asyncio.Event()
         self._stopping = False
         self._failing = ""
-
-    @property
-    def failing(self) -> list[str]:
-        """The ids of the configs whose newest attempt failed, and will be tried again."""
-        return [config for config, failures in self._failures.items() if failures and config in self.lanes]
 
     def wake(self) -> None:
         """Something may be due: take a turn soon. Only from the loop's thread."""
@@ -145,11 +135,10 @@ class Sender:
 
     async def _turn(self) -> list[Claimed]:
         async with self._turning:
-            lanes = dict(sorted(self.lanes.items(), key=lambda item: self._is_failing(item[0])))  # these come last
+            lanes = dict(self.lanes)
             settled, self._settled = self._settled, []
-            free = {config: lane.capacity for config, lane in lanes.items()}
             try:
-                claimed = await self.store(outbox.turn, settled, free, self.clock())
+                claimed = await self.store(outbox.turn, settled, capacities(lanes), self.clock())
             except BaseException:
                 self._settled = settled + self._settled
                 raise
@@ -172,13 +161,6 @@ class Sender:
 
     def _ended(self, lane: Lane, task: asyncio.Task[None]) -> None:
         self._attempts.pop(task, None)
-        breath = BREATH if self._is_failing(lane.recipient.id) else 0
-        asyncio.get_running_loop().call_later(breath, self._free, lane)
-
-    def _is_failing(self, config_id: str) -> bool:
-        return self._failures[config_id] >= FAILING
-
-    def _free(self, lane: Lane) -> None:
         lane.in_flight -= 1
         self.wake()
 
@@ -188,23 +170,31 @@ class Sender:
         finished = self.clock()
         retry_at = None
         if outcome.result in (Result.RETRY, Result.BUG):
-            retry_at = next_attempt(claimed.tries, claimed.first_attempt_at, finished, self.jitter(), outcome.after)
-            self._failures[claimed.config_id] += 1
-        else:
-            self._failures[claimed.config_id] = 0
+            retry_at = next_attempt(
+                claimed.tries,
+                claimed.first_attempt_at,
+                finished,
+                self.jitter(),
+                outcome.after,
+                lane.delivery.retry_for,
+            )
         self._settled.append(Settled(claimed, outcome, started, finished, retry_at))
-        _say(lane, claimed, outcome, dead=outcome.result is not Result.SENT and retry_at is None)
+        _say(lane, claimed, outcome, dead=self._settled[-1].dead)
 
     async def _rest(self) -> None:
         """Wait until something wakes the sender, the next delivery is due, or it is time to look around."""
-        due = await self.store(outbox.next_due)
-        wait = LOOK_AROUND if due is None else (due - self.clock()).total_seconds()
-        # A delivery that is due but cannot be claimed (its lane is full, its group waits) is no reason to spin.
-        wait = min(wait, LOOK_AROUND) if wait > 0 else LOOK_AROUND
+        now = self.clock()
+        due = await self.store(outbox.next_due, capacities(self.lanes), now)
+        wait = LOOK_AROUND if due is None else (due - now).total_seconds()
         try:
-            await asyncio.wait_for(self._woken.wait(), wait)
+            await asyncio.wait_for(self._woken.wait(), min(max(wait, A_MOMENT), LOOK_AROUND))
         except TimeoutError:
             return
+
+
+def capacities(lanes: Mapping[str, Lane]) -> dict[str, Capacity]:
+    """What each lane can take now."""
+    return {config_id: lane.capacity for config_id, lane in lanes.items()}
 
 
 def _settle_all(database: Database, settled: list[Settled]) -> None:

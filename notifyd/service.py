@@ -11,10 +11,10 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
@@ -29,10 +29,12 @@ from notifyd.observe.status import Standing, Troubles, line
 from notifyd.observe.watchdog import Watchdog
 from notifyd.settings import Settings, load, sqlite_path
 from notifyd.settings.outline import outline
-from notifyd.store import notice, outbox
-from notifyd.store.database import StoreError
+from notifyd.store import lanes, notice, outbox
+from notifyd.store.database import Database, StoreError
 from notifyd.store.notice import Notice
 from notifyd.threads import Worker
+
+T = TypeVar("T")
 
 _STORE_ANSWERS = 1.0
 """Seconds; the status line does without it after that."""
@@ -104,8 +106,8 @@ class Service:
             sources=len(daemon.pollers),
             failing_sources=sum(not part["ok"] for name, part in report.items() if name.startswith("source:")),
             behind=daemon.health.behind(),
-            waiting=await self._waiting(),
-            failing_endpoints=len(daemon.sender.failing),
+            waiting=await self._ask(outbox.waiting),
+            failing_endpoints=len(await self._ask(lanes.open_breakers) or ()),
             troubles=Troubles(
                 stuck="; ".join(stuck),
                 store=next((part["note"] for part in report.values() if part["note"].startswith("the state DB")), ""),
@@ -113,10 +115,11 @@ class Service:
             ),
         )
 
-    async def _waiting(self) -> int | None:
+    async def _ask(self, what: Callable[[Database], T]) -> T | None:
+        """What the state DB says; None where it does not answer."""
         try:
             async with asyncio.timeout(_STORE_ANSWERS):
-                return await self.daemon.store(outbox.waiting)
+                return await self.daemon.store(what)
         except (TimeoutError, StoreError):
             return None
 

@@ -11,8 +11,10 @@ from notifyd.cli.listings import ATTEMPT_COLUMNS, attempt_cells
 from notifyd.cli.options import read_settings
 from notifyd.cli.output import Cell, count, heading, local, print_json, print_table, say
 from notifyd.cli.records import named
+from notifyd.clock import utc_now
 from notifyd.store import audit, notice, reads
 from notifyd.store.audit import ConfigBook, OpenStreak, SourceBook, Status
+from notifyd.store.lanes import LaneState
 from notifyd.store.lock import Lock
 
 
@@ -20,7 +22,7 @@ def status(path: Path, *, as_json: bool) -> None:
     """Show where everything stands."""
     settings = read_settings(path)
     with reads.opened(settings.daemon.state) as db:
-        found, lock, state = audit.status(db), Lock(db.path), db.path
+        found, lock, state = audit.status(db, utc_now()), Lock(db.path), db.path
     if as_json:
         print_json(_json(found, state, _refused(lock, state), alive=lock.held()))
         return
@@ -30,6 +32,8 @@ def status(path: Path, *, as_json: bool) -> None:
         say(f"the settings were refused, the old ones go on: {problem}")
     _show_sources(found)
     _show_configs(found)
+    failing = [lane for lane in found.lanes if lane.failing_since]
+    print_table(_LANE_COLUMNS, map(_lane_cells, failing), title="Failing channels")
     print_table(_STREAK_COLUMNS, map(_streak_cells, found.streaks), title="Failing schedules")
     print_table(ATTEMPT_COLUMNS, map(attempt_cells, found.errors), title="The newest attempts that failed")
     _show_balance(found)
@@ -82,6 +86,14 @@ def _config_cells(book: ConfigBook) -> list[Cell]:
     return [book.name, book.counts.get("offered", 0), *ends, *states, pruned, _balance(book.differences)]
 
 
+_LANE_COLUMNS = ("config", "breaker", "failed", "since", "next try", "told as", "why")
+
+
+def _lane_cells(lane: LaneState) -> list[Cell]:
+    failed = f"{lane.failed} of {lane.attempts}"
+    return [lane.name, lane.breaker, failed, lane.failing_since, lane.next_probe_at, lane.told_as, lane.error]
+
+
 _STREAK_COLUMNS = ("source", "schedule", "connector", "entity", "failed runs", "since", "told as")
 
 
@@ -111,6 +123,7 @@ def _json(found: Status, state: Path, refused: tuple[str, ...], *, alive: bool) 
         "config_books": [asdict(book) for book in found.config_books],
         "deliveries": dict(found.deliveries),
         "streaks": [reads.as_json(streak) for streak in found.streaks],
+        "lanes": [reads.as_json(lane) for lane in found.lanes],
         "untold": found.untold,
         "errors": [reads.as_json(attempt) for attempt in found.errors],
         "balanced": not found.differences,

@@ -53,6 +53,11 @@ ACTIONS: Mapping[EventType, tuple[str, ...]] = {
         "Check the url, the password and the file permissions of this source",
         "Run `notifyd check`: it says what exactly is wrong",
     ),
+    EventType.CHANNEL_FAILING: (
+        "Read `notifyd history --failed`: it has the error of each attempt",
+        "Mend the channel's address, credentials or network; `notifyd test NAME` tries it at once",
+        "Nothing is lost: what waits is sent once it works; `notifyd deliveries --state dead` lists what was given up",
+    ),
     EventType.CONSECUTIVE_FAILURES: (
         "Find the root cause in the most recent log entries of this schedule",
         "Refresh the credentials",
@@ -252,6 +257,36 @@ def source_reachable(source: str, opened: str, since: datetime, now: datetime) -
     )
 
 
+def channel_failing(config_id: str, name: str, since: datetime, error: str, now: datetime, rules: Rules) -> Event:
+    """The event of a config whose deliveries keep failing, for the others: its own people cannot hear of it."""
+    return Event(
+        id=event_id(config_id, "channel_failing", rfc3339(since)),
+        event_type=EventType.CHANNEL_FAILING,
+        severity=SEVERITIES[EventType.CHANNEL_FAILING],
+        title=f"Channel Failing: {name}",
+        message=f"Deliveries to {name} keep failing since {_moment(since)}, so its people are not told: {error}",
+        timestamp=now,
+        error_type=EventType.CHANNEL_FAILING.value,
+        details={"config": name, "since": rfc3339(since), "error": error},
+        suggested_actions=actions(EventType.CHANNEL_FAILING, None, rules.advice),
+    )
+
+
+def channel_recovered(name: str, opened: str, since: datetime, now: datetime, *, in_use: bool) -> Event:
+    """The event that closes a channel_failing: it delivers again, or there is nobody any more to deliver to."""
+    outage = f"after an outage since {_moment(since)}"
+    return Event(
+        id=event_id(opened, "recovered"),
+        event_type=EventType.RECOVERED,
+        severity=Severity.INFO,
+        title=f"Recovered: {name}",
+        message=f"{name} delivers again, {outage}." if in_use else f"{name} is not used any more, {outage}.",
+        timestamp=now,
+        details={"config": name, "since": rfc3339(since)},
+        closes=Closes(opened, EventType.CHANNEL_FAILING.value),
+    )
+
+
 def test_event(config: str, token: str, now: datetime) -> Event:
     """The event that a person asks for, to see whether a config works. `token` makes it unique."""
     return Event(
@@ -291,6 +326,16 @@ def digest(events: tuple[Event, ...], count: int, first_at: datetime, last_at: d
             dict.fromkeys(a for e in events if e.event_type is worst.event_type for a in e.suggested_actions)
         ),
         closes=None,
+    )
+
+
+def with_missed(event: Event, count: int) -> Event:
+    """The headline of a notification that also tells that others expired before their config could be told."""
+    events, were = ("event", "was") if count == 1 else ("events", "were")
+    return replace(
+        event,
+        message=f"{event.message}\n\nBefore this, {count} {events} could not be delivered in time and {were} never "
+        "told here: `notifyd deliveries --state expired` lists what expired.",
     )
 
 

@@ -142,8 +142,11 @@ def plan(
     a pair that is missing counts as Pass. `view` is left as it was."""
     planner = _Planner(view, now)
     for finding in findings:
-        for recipient in _addressed(finding.event, recipients):
-            planner.decide(finding, recipient, verdicts.get((finding.event.id, recipient.id), Pass()))
+        for recipient in recipients:
+            if why := _not_addressed(finding, recipient, recipients):
+                planner.spare(finding.event, recipient, why)
+            else:
+                planner.decide(finding, recipient, verdicts.get((finding.event.id, recipient.id), Pass()))
     return planner.plan
 
 
@@ -155,11 +158,19 @@ def release(held: Iterable[tuple[Finding, Recipient, str]], view: View, now: dat
     return planner.plan
 
 
-def _addressed(event: Event, recipients: Sequence[Recipient]) -> Sequence[Recipient]:
-    """Events about notifyd itself go to the configs with `system = true`, or to all if there is none."""
-    if event.event_type in SYSTEM_EVENTS:
-        return [r for r in recipients if r.system] or recipients
-    return recipients
+def _not_addressed(finding: Finding, recipient: Recipient, recipients: Sequence[Recipient]) -> str:
+    """Why an event about notifyd itself is not for this config: such events go to those with `system = true`, or to
+    all if there is none, and never to the one that they are about."""
+    if finding.event.event_type not in SYSTEM_EVENTS:
+        return ""
+    if recipient.id == finding.about:
+        return "it is about this config itself"
+    others = any(r.system for r in recipients if r.id != finding.about)
+    return (
+        "about notifyd itself, which the configs with `system = true` are told"
+        if others and not recipient.system
+        else ""
+    )
 
 
 def _tells(finding: Finding) -> bool:
@@ -171,6 +182,10 @@ class _Planner:
     def __init__(self, view: View, now: datetime) -> None:
         self.groups, self.told, self.held, self.now = dict(view.groups), dict(view.told), dict(view.held), now
         self.plan = Plan()
+
+    def spare(self, event: Event, recipient: Recipient, why: str) -> None:
+        """The event is not for this config."""
+        self._note(event, recipient, Decided.DROPPED, why)
 
     def decide(self, finding: Finding, recipient: Recipient, verdict: Verdict) -> None:
         event = finding.event

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from notifyd.clock import utc_now
 from notifyd.demo.settings_file import CONFIGS
 from notifyd.demo.stage import Stage
 from notifyd.store import audit, reads
@@ -52,7 +53,9 @@ async def settle(stage: Stage) -> None:
     stage.working.cancel()
     ledger = stage.ledger
     await ledger.until(lambda: ledger.of_source("read") == stage.system.rows, "all rows that were written are read")
-    await ledger.until(lambda: set(audit.status(ledger.database).deliveries) <= {"sent", "dead"}, "the outbox is empty")
+    await ledger.until(
+        lambda: set(audit.status(ledger.database, utc_now()).deliveries) <= {"sent", "dead"}, "the outbox is empty"
+    )
 
 
 def taken(stage: Stage) -> Balance:
@@ -60,7 +63,7 @@ def taken(stage: Stage) -> Balance:
     database = stage.ledger.database
     return Balance(
         written=stage.system.rows,
-        status=audit.status(database),
+        status=audit.status(database, utc_now()),
         deliveries=reads.deliveries(database, limit=10_000).items,
         arrived={arrival.delivery for arrival in stage.inbox.arrivals if arrival.status == 200},
     )

@@ -35,6 +35,11 @@ def source(name: str) -> str:
     return f"{_SOURCE}{name}"
 
 
+def channel(name: str) -> str:
+    """The part that delivers to the config `name`: here only while it fails."""
+    return f"channel:{name}"
+
+
 @dataclass(frozen=True, slots=True)
 class Turn:
     """One turn of a part; a failed turn is a turn too, and `note` says what failed.
@@ -68,7 +73,7 @@ class Health:
         self.reloads: Counter[str] = Counter()  # by outcome: ok, refused
 
     def turn(self, name: str, now: datetime, ok: bool, note: str = "", *, hangs: bool = False) -> None:
-        """Record that the part `name` (one of `LOOPS`, `STATE`, or `source(NAME)`) has just completed a turn."""
+        """Record that the part `name` (of `LOOPS`, `STATE`, `source(…)` or `channel(…)`) has just completed a turn."""
         ended = self._monotonic()
         with self._lock:
             before = self._turns.get(name)
@@ -78,6 +83,11 @@ class Health:
             if ok:
                 self._late.pop(name, None)
 
+    def forget(self, name: str) -> None:
+        """There is no such part any more."""
+        with self._lock:
+            self._turns.pop(name, None)
+
     def late(self, name: str) -> None:
         """Record that a source was read, but not to its end: it is behind until its next turn that does not fail."""
         with self._lock:
@@ -85,10 +95,10 @@ class Health:
 
     def keep(self, sources: Iterable[str]) -> None:
         """Forget every source but these."""
-        kept = {*LOOPS, *map(source, sources)}
+        gone = {name for name in self._now() if name.startswith(_SOURCE)} - set(map(source, sources))
         with self._lock:
-            self._turns = {name: turn for name, turn in self._turns.items() if name in kept}
-            self._late = {name: since for name, since in self._late.items() if name in kept}
+            self._turns = {name: turn for name, turn in self._turns.items() if name not in gone}
+            self._late = {name: since for name, since in self._late.items() if name not in gone}
 
     def report(self) -> dict[str, dict[str, Any]]:
         """Each part's last turn, for JSON: {part: {"ok", "last_turn", "seconds_ago", "note"}}, by name."""

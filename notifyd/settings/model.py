@@ -18,6 +18,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 from notifyd.api import EventType, FilePath, Options, Secret, SecretUrl
 from notifyd.api.files import show
 from notifyd.api.options import sends
+from notifyd.core.retry import DAY
 from notifyd.core.rules import Advice, Pattern, Rules
 from notifyd.render import Template
 from notifyd.settings.columns import Columns, Statuses
@@ -270,6 +271,22 @@ class TemplateTable(Table):
     body: TemplateText | None = Field(None, description="The text.")
 
 
+class Delivery(Table):
+    """How much at a time, for how long it is tried, and when it is too old to matter."""
+
+    max_concurrency: int = Field(8, ge=1, le=64, description="Attempts at once.")
+    max_per_minute: int | None = Field(
+        None, ge=1, le=100_000, description="Attempts that may begin within any minute; tests are not counted."
+    )
+    retry_for: Duration = Field(
+        DAY, description='How long after its first attempt it is tried again, then it is dead; "0s" is once.'
+    )
+    expire_after: Duration = Field(
+        timedelta(),
+        description='Not sent any more once notifyd has known all that it tells for this long; "0s" is never.',
+    )
+
+
 class NotificationTable(Table):
     """One notification config. `config` and `filters` belong to plugins, and are checked by them."""
 
@@ -280,6 +297,7 @@ class NotificationTable(Table):
     filters: dict[str, Any] = Field(default_factory=dict, description="Which events it is told; none: all.")
     group: Group = Field(default_factory=Group, description="What is told together.")
     template: TemplateTable = Field(default_factory=TemplateTable, description="Words of your own.")
+    delivery: Delivery = Field(default_factory=Delivery, description="How it is sent.")
     system: bool = Field(
         False, description="true: it is told when notifyd itself is in trouble. If no config is, all are."
     )
@@ -339,6 +357,7 @@ class NotificationSettings:
     filters: Mapping[str, Any] = field(default_factory=dict)
     group: Group = field(default_factory=Group)
     template: Template = field(default_factory=Template)
+    delivery: Delivery = field(default_factory=Delivery)
     system: bool = False
     timeout: timedelta = timedelta(seconds=30)
     isolate: bool = False

@@ -59,6 +59,7 @@ def read_notification(
         options=options,
         filters=filters,
         group=checked.group,
+        delivery=checked.delivery,
         template=Template(checked.template.title, checked.template.body),
         where=report.document.where(path),
         shown={**checked.model_dump(mode="json"), "config": masked(type(options), table.get("config", {}))},

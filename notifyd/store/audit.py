@@ -17,8 +17,9 @@ from datetime import datetime
 from typing import Any
 
 from notifyd.model import Event, Streak
-from notifyd.store import books, rows
+from notifyd.store import books, lanes, rows
 from notifyd.store.database import Database
+from notifyd.store.lanes import LaneState
 from notifyd.store.reads import NAME_OF_CONFIG, Attempt, SourceState, history, snapshot, sources
 
 ROW_ENDS = ("success", "warning", "ignored", "unmapped", "open", "failure", "set_aside")
@@ -98,6 +99,7 @@ class Status:
     config_books: list[ConfigBook]
     deliveries: Counts  # by state
     streaks: list[OpenStreak]
+    lanes: list[LaneState]
     untold: int
     errors: list[Attempt] = field(default_factory=list)  # the newest attempts that failed
 
@@ -108,7 +110,7 @@ class Status:
         return found + [f"config {book.name}: {text}" for book in self.config_books for text in book.differences]
 
 
-def status(db: Database) -> Status:
+def status(db: Database, now: datetime) -> Status:
     """Where everything stands. It reads every delivery once: for a person, not for a loop."""
     with snapshot(db):
         known, counted = sources(db), books.read(db)
@@ -118,6 +120,7 @@ def status(db: Database) -> Status:
             config_books=_config_books(db, counted),
             deliveries=_by_state(db.run("SELECT state, COUNT(*) FROM deliveries GROUP BY state")),
             streaks=_streaks(db, {source.source_id: source.name for source in known}),
+            lanes=lanes.listing(db, now),
             untold=count_untold(db),
             errors=history(db, failed=True, limit=_ERRORS_SHOWN).items,
         )

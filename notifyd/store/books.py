@@ -16,6 +16,11 @@ def add(db: Database, scope: str, counts: Mapping[str, int]) -> None:
     )
 
 
+def move(db: Database, config_id: str, source: str, target: str, count: int) -> None:
+    """What was counted as one thing turned out to be another."""
+    add(db, f"config:{config_id}", {source: -count, target: count})
+
+
 def read(db: Database) -> dict[str, dict[str, int]]:
     """All counts that have to balance, by scope."""
     return {

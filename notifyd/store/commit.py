@@ -63,20 +63,21 @@ def commit(db: Database, polled: Polled, recipients: Sequence[Recipient], now: d
 
 def keep(
     db: Database,
-    source_id: str,
+    source_id: str | None,
     findings: Sequence[Finding],
     verdicts: Mapping[tuple[str, str], Verdict],
     recipients: Sequence[Recipient],
     now: datetime,
 ) -> Committed:
-    """Plan and write the findings that are new. Only inside a transaction."""
+    """Plan and write the findings that are new, of a source or of notifyd itself. Only inside a transaction."""
     fresh = _unknown(db, findings)
     view = planning.view(db, fresh, recipients)
     plan = planning_core.plan(fresh, recipients, verdicts, view, now)
     untold = _write_events(db, source_id, fresh, plan, now)
     planning.write(db, plan, [finding.event for finding in fresh], now)
-    books.add(db, f"source:{source_id}", {"events": len(fresh), "untold": untold})
-    tally.count_events(db, source_id, [finding.event for finding in fresh])
+    if source_id is not None:
+        books.add(db, f"source:{source_id}", {"events": len(fresh), "untold": untold})
+        tally.count_events(db, source_id, [finding.event for finding in fresh])
     return Committed(len(fresh), len(plan.deliveries), untold)
 
 
@@ -91,7 +92,7 @@ def _unknown(db: Database, findings: Sequence[Finding]) -> list[Finding]:
     return list(fresh.values())
 
 
-def _write_events(db: Database, source_id: str, findings: Sequence[Finding], plan: Plan, now: datetime) -> int:
+def _write_events(db: Database, source_id: str | None, findings: Sequence[Finding], plan: Plan, now: datetime) -> int:
     told = {decision.event_id for decision in plan.decisions if decision.decided is not Decided.DROPPED}
     found_at = rfc3339(now)
     untold = [finding.event.id not in told for finding in findings]

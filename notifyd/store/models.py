@@ -159,6 +159,11 @@ class EventRow(Table):
         indexes = ((("condition", "event_type"), False),)
 
 
+EventRow.add_index(
+    SQL('CREATE INDEX IF NOT EXISTS "events_closes" ON "events" ("closes_id") WHERE "closes_id" IS NOT NULL')
+)
+
+
 class VerdictRow(Table):
     """What was decided about one event for one config: the answer to "why was I (not) told?"."""
 
@@ -176,7 +181,7 @@ class VerdictRow(Table):
 
 
 VerdictRow.add_index(
-    SQL('CREATE INDEX IF NOT EXISTS "verdicts_held" ON "verdicts" ("until") WHERE "decided" = \'held\'')
+    SQL('CREATE INDEX IF NOT EXISTS "verdicts_held" ON "verdicts" ("config_id", "until") WHERE "decided" = \'held\'')
 )
 
 
@@ -200,6 +205,9 @@ class DeliveryRow(Table):
     lease_until = TextField(null=True)
     finished_at = TextField(null=True)
     error = TextField(null=True)
+    asked_at = TextField(null=True)  # when a person requeued it: it does not expire any more
+    missed = IntegerField(constraints=[SQL("DEFAULT 0")])  # events that had expired, of which this delivery tells
+    told_in = TextField(null=True)  # of one that expired: the delivery that tells of it
 
     class Meta:
         table_name = "deliveries"
@@ -217,6 +225,34 @@ DeliveryRow.add_index(
         " WHERE \"state\" = 'gathering'"
     )
 )
+DeliveryRow.add_index(
+    SQL(
+        'CREATE INDEX IF NOT EXISTS "deliveries_missed" ON "deliveries" ("config_id")'
+        ' WHERE "state" = \'expired\' AND "told_in" IS NULL'
+    )
+)
+DeliveryRow.add_index(
+    SQL('CREATE INDEX IF NOT EXISTS "deliveries_told_in" ON "deliveries" ("told_in") WHERE "told_in" IS NOT NULL')
+)
+
+
+class LaneRow(Table):
+    """What the lane of a config remembers: its circuit breaker, and the outage that it opened, if it did."""
+
+    config_id = TextField(primary_key=True)
+    outcomes = TextField()  # the newest attempts, the oldest first: s(ent) or f(ailed)
+    opened_at = TextField(null=True)
+    probe_at = TextField(null=True)
+    probes = IntegerField()
+    error = TextField(null=True)  # why the newest attempt failed
+    condition = TextField(null=True, index=True)  # the channel_failing event, while it is open
+    told_since = TextField(null=True)  # since when it failed, as that event says
+
+    class Meta:
+        table_name = "lanes"
+
+
+LaneRow.add_index(SQL('CREATE INDEX IF NOT EXISTS "lanes_open" ON "lanes" ("probe_at") WHERE "probe_at" IS NOT NULL'))
 
 
 class Window(Table):
@@ -363,6 +399,7 @@ TABLES: tuple[type[Table], ...] = (
     EventRow,
     VerdictRow,
     DeliveryRow,
+    LaneRow,
     Window,
     ConfigRow,
     AttemptRow,

@@ -10,31 +10,22 @@ from __future__ import annotations
 import secrets
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 from notifyd.core import describe
-from notifyd.core.plan import Recipient, release
+from notifyd.core.plan import release
 from notifyd.model import Finding, Notification, Outcome, Reason, Result, rfc3339
-from notifyd.store import books, planning, rows, tally
+from notifyd.store import admission, books, ends, expiry, planning, rows, tally
+from notifyd.store.admission import Admission, Capacity
 from notifyd.store.database import Database
-from notifyd.store.planning import LOST, TELLS, UNSENT
+from notifyd.store.lanes import Ended, fold
+from notifyd.store.planning import LOST
 
 SAMPLES = 20
 """The events of a digest that are told one by one; the rest are in its count."""
 
-_BLOCKED_FOR_AT_MOST = timedelta(minutes=1)
 _EVENT = ", ".join("e." + name for name in rows.EVENT_FIELDS)
-
-
-@dataclass(frozen=True, slots=True)
-class Capacity:
-    """How much a config may take now: `free` deliveries at once, each leased for `lease`."""
-
-    recipient: Recipient
-    notification_type: str
-    free: int
-    lease: timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,26 +53,34 @@ class Settled:
     finished_at: datetime
     retry_at: datetime | None = None
 
+    @property
+    def dead(self) -> bool:
+        """Whether it was the last attempt, and in vain."""
+        return self.retry_at is None and self.outcome.result is not Result.SENT
+
 
 def turn(db: Database, settled: Sequence[Settled], lanes: Mapping[str, Capacity], now: datetime) -> list[Claimed]:
     """Settle what ended and claim what is due, in one transaction. `lanes` by config id."""
-    if not settled and not _anything_due(db, now):
+    if not settled and not _anything_due(db, lanes, now):
         return []
     with db.transaction():
         settle(db, settled)
         _release_held(db, lanes, now)
-        return [claimed for lane in lanes.values() if lane.free > 0 for claimed in _claim(db, lane, now)]
+        due = admission.due(db, lanes, now)
+        return [claimed for each in due if each.by(now) for claimed in _claim(db, each.admission, now)]
 
 
-def next_due(db: Database) -> datetime | None:
-    """When the next delivery is due, or the next hold ends; None if nothing waits."""
-    due = [
-        row[0]
-        for state in ("pending", "retrying", "gathering")
-        for row in db.run("SELECT MIN(due_at) FROM deliveries WHERE state = ?", [state])
-    ]
-    due += [row[0] for row in db.run("SELECT MIN(until) FROM verdicts WHERE decided = 'held'")]
-    return min((rows.moment(moment) for moment in due if moment), default=None)
+def next_due(db: Database, lanes: Mapping[str, Capacity], now: datetime) -> datetime | None:
+    """When a lane can claim next, or the next hold ends; None if nothing waits that a turn of these lanes can move."""
+    moments = [each.at for each in admission.due(db, lanes, now)]
+    moments += [rows.moment(until) for (until,) in db.run(_NEXT_HOLD, [rows.dump([*lanes])])]
+    return min((moment for moment in moments if moment), default=None)
+
+
+_NEXT_HOLD = (
+    "SELECT (SELECT until FROM verdicts WHERE decided = 'held' AND config_id = k.value ORDER BY until LIMIT 1)"
+    " FROM json_each(?) k"
+)
 
 
 def waiting(db: Database) -> int:
@@ -105,6 +104,8 @@ def settle(db: Database, settled: Iterable[Settled]) -> None:
     )
     tally.count_attempts(db, map(_counted, items))
     tally.count_ends(db, ((item.claimed.config_id, end) for item in items if (end := _end(item))))
+    expiry.untold(db, [item.claimed.notification.id for item in items if item.dead])
+    fold(db, map(_ended, items))
 
 
 def take_up(db: Database, now: datetime, *, all_leases: bool) -> int:
@@ -142,7 +143,8 @@ def enqueue_test(db: Database, config_id: str, config: str, now: datetime) -> st
 
 
 def requeue(db: Database, delivery_ids: Iterable[str], now: datetime) -> list[str]:
-    """Give dead, expired or cancelled deliveries a new life, with a new retry plan. The ids that were.
+    """Give dead, expired or cancelled deliveries a new life, with a new retry plan, and the end of what they tell, if
+    it has ended. The ids that were.
 
     Those of a config that is off stay as they are: nobody would send them.
     """
@@ -150,13 +152,14 @@ def requeue(db: Database, delivery_ids: Iterable[str], now: datetime) -> list[st
     with db.transaction():
         for identity in delivery_ids:
             changed = db.run(
-                "UPDATE deliveries SET state = 'pending', due_at = ?, plan_from = attempts, first_attempt_at = NULL,"
-                f" finished_at = NULL, error = NULL WHERE id = ? AND state IN {LOST} AND NOT EXISTS"
-                " (SELECT 1 FROM notification_configs c WHERE c.id = config_id AND (NOT c.enabled OR c.deleted_at"
-                " IS NOT NULL)) RETURNING id",
+                "UPDATE deliveries SET state = 'pending', due_at = ?1, asked_at = ?1, plan_from = attempts, missed = 0,"
+                " first_attempt_at = NULL, finished_at = NULL, error = NULL, told_in = NULL"
+                f" WHERE id = ?2 AND state IN {LOST} AND NOT EXISTS (SELECT 1 FROM notification_configs c"
+                " WHERE c.id = config_id AND (NOT c.enabled OR c.deleted_at IS NOT NULL)) RETURNING id",
                 [moment, identity],
             )
             done += [row[0] for row in changed]
+        ends.rejoin(db, done)
     return done
 
 
@@ -175,31 +178,28 @@ def cancel(db: Database, config_id: str, why: str, now: datetime) -> int:
         )
         tally.count_ends(db, [(config_id, "cancelled")] * len(cancelled))
         closing = sum(row[0] for row in dropped)
-        _move(db, config_id, "held", "dropped", len(dropped) - closing)
-        _move(db, config_id, "closing_held", "closing_dropped", closing)
+        books.move(db, config_id, "held", "dropped", len(dropped) - closing)
+        books.move(db, config_id, "closing_held", "closing_dropped", closing)
     return len(cancelled)
 
 
 # -- claiming ----------------------------------------------------------------------------------------
 
 
-def _anything_due(db: Database, now: datetime) -> bool:
-    due = next_due(db)
+def _anything_due(db: Database, lanes: Mapping[str, Capacity], now: datetime) -> bool:
+    due = next_due(db, lanes, now)
     return due is not None and due <= now
 
 
 def _release_held(db: Database, lanes: Mapping[str, Capacity], now: datetime) -> None:
     """Holds that have ended become deliveries."""
     held = db.run(
-        f"SELECT v.config_id, v.reason, e.condition, {_EVENT} FROM verdicts v JOIN events e ON e.id = v.event_id"
-        " WHERE v.decided = 'held' AND v.until <= ? ORDER BY e.seq LIMIT 5000",
-        [rfc3339(now)],
+        f"SELECT v.config_id, v.reason, e.condition, {_EVENT} FROM json_each(?) k JOIN verdicts v ON"
+        " v.config_id = k.value AND v.decided = 'held' AND v.until <= ? JOIN events e ON e.id = v.event_id"
+        " ORDER BY e.seq LIMIT 5000",
+        [rows.dump([*lanes]), rfc3339(now)],
     )
-    items = [
-        (Finding(rows.event_of(row[3:]), condition=row[2]), lanes[row[0]].recipient, row[1])
-        for row in held
-        if row[0] in lanes
-    ]
+    items = [(Finding(rows.event_of(row[3:]), condition=row[2]), lanes[row[0]].recipient, row[1]) for row in held]
     if not items:
         return
     findings = [finding for finding, _, _ in items]
@@ -215,17 +215,28 @@ def _release_held(db: Database, lanes: Mapping[str, Capacity], now: datetime) ->
         books.add(db, f"config:{config_id}", {what: -count})
 
 
-def _claim(db: Database, lane: Capacity, now: datetime) -> list[Claimed]:
+def _claim(db: Database, admitted: Admission, now: datetime) -> list[Claimed]:
     """Lease the lane's oldest due deliveries, freeze digests, and write the attempts' rows."""
+    lane = admitted.lane
     chosen: list[_Due] = []
-    for row in _due(db, lane, now):
+    tests = 0
+    for row in _due(db, admitted, now):
         if len(chosen) == lane.free:
             break
-        if not row.closing or _may_close(db, lane.recipient.id, row, now):
-            chosen.append(row)
+        if row.is_test:
+            tests += 1
+        elif len(chosen) - tests == admitted.free or not _may_leave(db, lane, row, now):
+            continue
+        chosen.append(row)
     claimed = [_claimed(db, lane, row, now) for row in chosen]
     _write_claims(db, lane, claimed, chosen, now)
     return claimed
+
+
+def _may_leave(db: Database, lane: Capacity, row: _Due, now: datetime) -> bool:
+    if expiry.expired(db, lane, row.id, now):
+        return False
+    return not row.closing or ends.may_leave(db, lane.recipient.id, row.id, row.count, now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,74 +252,33 @@ class _Due:
     closing: int
     group_key: str
     first_attempt_at: str | None
+    missed: int
+
+    @property
+    def is_test(self) -> bool:
+        return self.reason == Reason.TEST.value
 
 
-_WAITS_FOR_ITS_GROUP = (
-    "AND NOT EXISTS (SELECT 1 FROM deliveries o WHERE o.config_id = d.config_id AND o.group_key = d.group_key"
-    f" AND o.state IN {UNSENT})"
-)
 _DUE = (
-    "SELECT id, due_at, seq, state, reason, count, attempts, plan_from, closing, group_key, first_attempt_at"
-    " FROM deliveries d WHERE config_id = ? AND state = ? AND due_at <= ? {} ORDER BY due_at, seq LIMIT ?"
+    "SELECT id, due_at, seq, state, reason, count, attempts, plan_from, closing, group_key, first_attempt_at, missed"
+    " FROM deliveries d WHERE config_id = ? AND state = ? AND due_at <= ? AND {} ORDER BY due_at, seq LIMIT ?"
 )
 
 
-def _due(db: Database, lane: Capacity, now: datetime) -> list[_Due]:
-    """The oldest due, of each state by its index. A digest waits while a delivery of its group is unsent."""
-    found: list[_Due] = []
-    for state, waits in (("retrying", ""), ("pending", ""), ("gathering", _WAITS_FOR_ITS_GROUP)):
-        due = db.run(_DUE.format(waits), [lane.recipient.id, state, rfc3339(now), lane.free])
+def _due(db: Database, admitted: Admission, now: datetime) -> list[_Due]:
+    """The oldest that may leave, of each state by its index. Where nothing else may, the first may be a test."""
+    recipient, found = admitted.lane.recipient, []
+    in_turn = admission.IN_TURN if admission.ordered(recipient) else "1"
+    limit = max(admitted.free, 1)
+    for state, waits in (("retrying", in_turn), ("pending", in_turn), ("gathering", admission.GATHERED)):
+        due = db.run(_DUE.format(waits), [recipient.id, state, rfc3339(now), limit])
         found += [_Due(*row) for row in due]
     return sorted(found, key=lambda row: (row.due_at, row.seq))
 
 
-def _may_close(db: Database, config_id: str, row: _Due, now: datetime) -> bool:
-    """A closing event never overtakes what it closes, and is void for a config that was never told."""
-    members: dict[str, list[tuple[str, str]]] = {}
-    for event, state, due_at in db.run(
-        "SELECT e.id, d.state, d.due_at FROM verdicts v JOIN events e ON e.id = v.event_id"
-        f" JOIN events told ON {TELLS.format('e.closes_id')}"
-        " JOIN verdicts tv ON tv.event_id = told.id AND tv.config_id = v.config_id AND tv.decided = 'planned'"
-        " JOIN deliveries d ON d.id = tv.delivery_id"
-        " WHERE v.delivery_id = ? AND e.closes_id IS NOT NULL AND d.id <> v.delivery_id",
-        [row.id],
-    ):
-        members.setdefault(event, []).append((state, due_at))
-    waiting = [
-        due for told in members.values() for state, due in told if state not in ("sent", "dead", "expired", "cancelled")
-    ]
-    if waiting:
-        later = min(max(rfc3339(now + timedelta(seconds=1)), *waiting), rfc3339(now + _BLOCKED_FOR_AT_MOST))
-        db.run("UPDATE deliveries SET due_at = ? WHERE id = ?", [later, row.id])
-        return False
-    void = [event for event, told in members.items() if all(state != "sent" for state, _ in told)]
-    return _drop_void(db, config_id, row, void, now)
-
-
-def _drop_void(db: Database, config_id: str, row: _Due, void: Sequence[str], now: datetime) -> bool:
-    """Take out the closings whose opening never arrived; True if something is left to send."""
-    if not void:
-        return True
-    why = "what this closes was never delivered"
-    db.write_many(
-        "UPDATE verdicts SET decided = 'dropped', reason = ?, delivery_id = NULL"
-        " WHERE event_id = ? AND delivery_id = ?",
-        [(why, event, row.id) for event in void],
-    )
-    _move(db, config_id, "closing_planned", "closing_dropped", len(void))
-    left = row.count - len(void)
-    if left:
-        db.run("UPDATE deliveries SET count = ? WHERE id = ?", [left, row.id])
-        # Its count has changed under the claim's feet: it is taken at the next turn.
-        return False
-    db.run(
-        "UPDATE deliveries SET state = 'cancelled', count = 0, finished_at = ?, error = ? WHERE id = ?",
-        [rfc3339(now), why, row.id],
-    )
-    return False
-
-
 def _claimed(db: Database, lane: Capacity, row: _Due, now: datetime) -> Claimed:
+    if row.attempts == row.plan_from and not row.is_test:
+        row = replace(row, missed=expiry.missed(db, lane.recipient.id, row.id))
     return Claimed(
         config_id=lane.recipient.id,
         notification=_notification(db, lane, row),
@@ -333,6 +303,7 @@ def _notification(db: Database, lane: Capacity, row: _Due) -> Notification:
         first, last = rows.moment(ends[0]), rows.moment(ends[1])
     sample = tuple(events)
     headline = sample[0] if row.count == 1 else describe.digest(sample, row.count, first, last, row.id)
+    headline = describe.with_missed(headline, row.missed) if row.missed else headline
     conditions = {event[-1] for event in found}
     return Notification(
         id=row.id,
@@ -344,6 +315,7 @@ def _notification(db: Database, lane: Capacity, row: _Due) -> Notification:
         first_at=first,
         last_at=last,
         thread=conditions.pop() if len(conditions) == 1 else None,
+        missed=row.missed,
     )
 
 
@@ -411,6 +383,7 @@ def _attempt_row(item: Settled) -> rows.Row:
     )  # fmt: skip
 
 
-def _move(db: Database, config_id: str, source: str, target: str, count: int) -> None:
-    """What was counted as one thing turned out to be another."""
-    books.add(db, f"config:{config_id}", {source: -count, target: count})
+def _ended(item: Settled) -> Ended:
+    claimed = item.claimed
+    test = claimed.notification.reason is Reason.TEST
+    return Ended(claimed.config_id, item.outcome, item.started_at, item.finished_at, asked_for=test)

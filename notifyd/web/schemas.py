@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from notifyd.model import EventType, Severity
 from notifyd.settings.model import NotificationTable
 from notifyd.store import audit, reads
+from notifyd.store.lanes import LaneState
 
 T = TypeVar("T")
 
@@ -262,6 +263,7 @@ class Status(Shape):
     config_books: list[ConfigBook]
     deliveries: dict[str, int]
     streaks: list[audit.OpenStreak]
+    lanes: list[LaneState] = Field(description="How each config's channel fares, those that fail first.")
     untold: int
     errors: list[reads.Attempt]
     balanced: bool

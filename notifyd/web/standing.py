@@ -26,7 +26,7 @@ router = APIRouter(tags=["status"])
 @router.get("/status", response_model=schemas.Status, summary="Where everything stands", responses=problems())
 async def status(reach: Within) -> Response:
     """The books of every source and config, and whether they balance. For a person or a monitor, not for a loop."""
-    return answer(_status(await reach.read(audit.status), reach.saved.problems))
+    return answer(_status(await reach.read(audit.status, reach.clock()), reach.saved.problems))
 
 
 def _status(found: Status, broken: dict[str, str]) -> dict[str, Any]:
@@ -37,6 +37,7 @@ def _status(found: Status, broken: dict[str, str]) -> dict[str, Any]:
         "config_books": [asdict(book) for book in found.config_books],
         "deliveries": dict(found.deliveries),
         "streaks": [reads.as_json(streak) for streak in found.streaks],
+        "lanes": [reads.as_json(lane) for lane in found.lanes],
         "untold": found.untold,
         "errors": [reads.as_json(attempt) for attempt in found.errors],
         "balanced": not found.differences,

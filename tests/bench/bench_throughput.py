@@ -30,10 +30,10 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from notifyd.clock import utc_now
 from notifyd.core.rules import Origin
 from notifyd.filtering import gate_of
-from notifyd.lane import CONCURRENCY
 from notifyd.observe import logs
 from notifyd.observe.health import Health
 from notifyd.poller import Poller
+from notifyd.settings import Delivery
 from notifyd.sources.source import BATCH
 from notifyd.store.database import open_database
 from notifyd.store.thread import StoreThread
@@ -193,7 +193,7 @@ async def _by_a_bare_loop(bodies: Path) -> float:
     async with HttpSink() as sink:
         script = HERE / "bare_httpx.py"
         loop = await asyncio.create_subprocess_exec(
-            sys.executable, str(script), f"{sink.url}/hook", str(bodies), str(CONCURRENCY)
+            sys.executable, str(script), f"{sink.url}/hook", str(bodies), str(Delivery().max_concurrency)
         )
         requests = await sink.wait_for(DELIVERIES, timeout=300)
         assert await loop.wait() == 0

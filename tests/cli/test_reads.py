@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from notifyd.cli.options import LostState, State
+from notifyd.clock import utc_now
 from notifyd.core.ids import config_id
 from notifyd.model import Outcome, Result
 from notifyd.store import audit, outbox, precedence, reads
@@ -94,11 +95,12 @@ def test_a_broken_state_db_is_one_line(site: Site, jobs: JobLog, past: Past) -> 
 def test_a_snapshot_does_not_see_what_is_written_meanwhile(site: Site, jobs: JobLog, past: Past) -> None:
     a_past(site, jobs, past, failures=1)
     with reads.opened(f"sqlite:///{site.state}") as db, reads.snapshot(db):
-        before = audit.status(db)
+        now = utc_now()
+        before = audit.status(db, now)
         with closing(open_database(f"sqlite:///{site.state}", create=False)) as writer:
             outbox.enqueue_test(writer, "cfg_x", "one", NOW)
-        assert audit.status(db) == before
-        assert audit.status(db).differences == []
+        assert audit.status(db, now) == before
+        assert audit.status(db, now).differences == []
 
 
 def test_what_is_put_first_is_claimed_before_a_backlog(site: Site, jobs: JobLog, past: Past) -> None:

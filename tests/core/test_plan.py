@@ -244,9 +244,25 @@ def test_a_hold_that_is_over_already_holds_nothing() -> None:
 def test_events_about_notifyd_itself_go_to_system_configs_or_to_all() -> None:
     system = replace(ALL, system=True)
     broken = finding("1", EventType.SOURCE_UNREACHABLE)
-    assert [d.config_id for d in planned(broken, to=[OPS, system]).decisions] == ["all"]
-    assert [d.config_id for d in planned(broken, to=[OPS, ALL]).decisions] == ["ops", "all"]
-    assert [d.config_id for d in planned(finding("1"), to=[OPS, system]).decisions] == ["ops", "all"]
+    assert decided(planned(broken, to=[OPS, system])) == ["dropped", "planned"]
+    assert "system = true" in planned(broken, to=[OPS, system]).decisions[0].reason
+    assert decided(planned(broken, to=[OPS, ALL])) == ["planned", "planned"]
+    assert decided(planned(finding("1"), to=[OPS, system])) == ["planned", "planned"]
+
+
+def test_who_fails_is_never_told_of_itself() -> None:
+    """The others are: those with `system = true`, or all where it is the only one that has it."""
+    system, broken = replace(ALL, system=True), finding("1", EventType.CHANNEL_FAILING)
+    for about, to, verdicts in (
+        ("ops", [OPS, DEV], ["dropped", "planned"]),
+        ("all", [OPS, system], ["planned", "dropped"]),
+        ("ops", [OPS, DEV, system], ["dropped", "dropped", "planned"]),
+        ("ops", [OPS], ["dropped"]),
+    ):
+        a_plan = planned(replace(broken, about=about), to=to)
+        assert decided(a_plan) == verdicts
+        reasons = {d.config_id: d.reason for d in a_plan.decisions}
+        assert reasons[about] == "it is about this config itself"
 
 
 # -- folding -------------------------------------------------------------------------------------

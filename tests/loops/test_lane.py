@@ -25,7 +25,7 @@ from notifyd.api import (
 )
 from notifyd.api.masking import secrets_of
 from notifyd.errors import NotifydError
-from notifyd.lane import CONCURRENCY, Checked, Lane, lane_of
+from notifyd.lane import Checked, Lane, lane_of
 from notifyd.model import Outcome, Result
 from notifyd.plugin_host import Registered, Registry
 from notifyd.settings.model import NotificationSettings
@@ -360,7 +360,7 @@ def test_a_channel_that_cannot_be_made_is_one_line_without_a_secret() -> None:
 async def test_a_lane_takes_no_more_than_its_endpoint_has_connections() -> None:
     tried = lane(sending(Tiny.send), timeout=timedelta(seconds=7))  # type: ignore[arg-type]
     tried.in_flight = 3
-    assert tried.capacity.free == CONCURRENCY - 3
+    assert tried.capacity.free == 8 - 3
     assert tried.capacity.lease > timedelta(seconds=7 + 1)
     await tried.close()
 

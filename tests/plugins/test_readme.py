@@ -19,7 +19,7 @@ from standardwebhooks import WebhookVerificationError
 import notifyd.api
 from notifyd.api import Channel, FilterContext, Hold, Pass, Reject, Retry, Severity
 from notifyd.api.hooks import notifyd_channels, notifyd_filters
-from notifyd.core.retry import DELAYS
+from notifyd.core.retry import DAY, WAITS
 from notifyd.outbound import Dialer, Guard, HttpClient
 from notifyd.plugin_host import Registry, discover
 from notifyd.settings import load
@@ -206,5 +206,5 @@ def test_the_waits_between_attempts_are_those_of_the_daemon():
     listed = re.search(r"after about ((?:\d+ [sm], )+)then hourly for a day", README)
     assert listed
     waits = [timedelta(**{words[unit]: int(number)}) for number, unit in re.findall(r"(\d+) ([sm])", listed[1])]
-    assert tuple(waits) == DELAYS[: len(waits)]
-    assert set(DELAYS[len(waits) :]) == {timedelta(hours=1)}
+    assert (*waits, timedelta(hours=1)) == WAITS
+    assert timedelta(days=1) == DAY

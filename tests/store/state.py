@@ -10,10 +10,11 @@ from notifyd.core.detect import Detected
 from notifyd.core.plan import Recipient
 from notifyd.model import Finding, Outcome, Result, Verdict
 from notifyd.store import audit, commit, cursors, outbox
+from notifyd.store.admission import Capacity
 from notifyd.store.commit import Committed, Polled
 from notifyd.store.database import Database
 from notifyd.store.models import TABLES
-from notifyd.store.outbox import Capacity, Claimed, Settled
+from notifyd.store.outbox import Claimed, Settled
 from tests.core.logs import NOON
 
 OPS = Recipient("ops", "ops")
@@ -32,10 +33,10 @@ class Delivery(NamedTuple):
 
 
 class State:
-    """See the module's docstring. `free` is how many attempts each config takes at once."""
+    """See the module's docstring. `free` is how many attempts each config takes at once; `delivery`, other limits."""
 
-    def __init__(self, db: Database, recipients: Sequence[Recipient] = (OPS,), free: int = 8) -> None:
-        self.db, self.recipients, self.free = db, recipients, free
+    def __init__(self, db: Database, recipients: Sequence[Recipient] = (OPS,), free: int = 8, **delivery: Any) -> None:
+        self.db, self.recipients, self.free, self.delivery = db, recipients, free, delivery
         self.now = NOON
         if cursors.get(db, SOURCE) is None:
             cursors.start(db, SOURCE, "shop", "0", Detected(), self.now)
@@ -58,8 +59,15 @@ class State:
     # -- what comes out --------------------------------------------------------------------------
 
     def turn(self, *settled: Settled) -> list[Claimed]:
-        lanes = {r.id: Capacity(r, "webhook", self.free, LEASE) for r in self.recipients}
-        return outbox.turn(self.db, settled, lanes, self.now)
+        return outbox.turn(self.db, settled, self.lanes, self.now)
+
+    @property
+    def lanes(self) -> dict[str, Capacity]:
+        return {r.id: Capacity(r, "webhook", self.free, LEASE, **self.delivery) for r in self.recipients}
+
+    @property
+    def next_due(self) -> datetime | None:
+        return outbox.next_due(self.db, self.lanes, self.now)
 
     def claim(self) -> Claimed:
         """The one delivery that is due."""
@@ -121,7 +129,7 @@ class State:
 
     def check_books(self) -> None:
         """The books balance, and every delivery has as many members as it counts."""
-        assert audit.status(self.db).differences == []
+        assert audit.status(self.db, self.now).differences == []
         for identity, count in self.db.run("SELECT id, count FROM deliveries"):
             sql = "SELECT COUNT(*) FROM verdicts WHERE delivery_id = ? AND decided = 'planned'"
             assert self.db.run(sql, [identity]) == [(count,)]

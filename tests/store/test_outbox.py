@@ -161,7 +161,7 @@ def test_one_config_s_dead_endpoint_does_not_delay_another(db: Database) -> None
 def test_nothing_is_claimed_before_it_is_due(state: State) -> None:
     state.tell(finding("1"))
     state.fail(state.claim(), retry_minutes=10)
-    assert outbox.next_due(state.db) == at(10)
+    assert state.next_due == at(10)
     state.later(9.9)
     assert state.turn() == []
     state.later(0.1)
@@ -169,11 +169,11 @@ def test_nothing_is_claimed_before_it_is_due(state: State) -> None:
 
 
 def test_the_outbox_says_when_it_is_due_next(state: State) -> None:
-    assert outbox.next_due(state.db) is None
+    assert state.next_due is None
     state.tell(finding("1"), finding("2"), verdicts={("2", "ops"): Hold(at(3), "night")})
-    assert outbox.next_due(state.db) == at(0)
+    assert state.next_due == at(0)
     state.send()
-    assert outbox.next_due(state.db) == at(3)
+    assert state.next_due == at(3)
 
 
 # -- folding -------------------------------------------------------------------------------------

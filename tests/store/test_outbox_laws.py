@@ -110,7 +110,7 @@ class Life:
         for _ in range(100):
             for claimed in self.state.turn():
                 self.arrive(claimed)
-            if outbox.next_due(self.state.db) is None:
+            if self.state.next_due is None:
                 return
             self.state.later(10)
         raise AssertionError(f"something waits for ever: {self.state.deliveries}")

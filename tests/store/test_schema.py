@@ -60,7 +60,7 @@ def test_it_comes_up_to_date_with_all_that_is_in_it(number: str, tmp_path: Path,
     with closing(open_database(f"sqlite:///{path}", create=True)) as upgraded:
         assert written_down(upgraded) == written_down(db)
         assert counted(path) == before
-        assert audit.status(upgraded).differences == []
+        assert audit.status(upgraded, at(0)).differences == []
         state = State(upgraded, (OPS,))
         state.now = at(24 * 60)
         assert {"held", "waits"} <= {event for told in state.send() for event in told}

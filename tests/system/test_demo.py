@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from notifyd.clock import utc_now
 from notifyd.demo.balance import Balance, differences
 from notifyd.demo.settings_file import CONFIGS
 from notifyd.settings import sqlite_url
@@ -128,7 +129,7 @@ def test_books_that_do_not_balance_are_not_called_balanced(story: str, folder: P
     database = open_database(sqlite_url(Path(shutil.copy(folder_of(folder) / "state.db", tmp_path))), create=False)
     with database.transaction():
         books.add(database, "source:shop", {"read": 1, "events": 1})
-    status, deliveries = audit.status(database), reads.deliveries(database).items
+    status, deliveries = audit.status(database, utc_now()), reads.deliveries(database).items
     database.close()
     taken = Balance(int(written.replace(",", "")), status, deliveries, {delivery.id for delivery in deliveries[1:]})
     assert status.differences

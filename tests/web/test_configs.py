@@ -22,8 +22,8 @@ from tests.system.site import Site, until, webhook
 from tests.web.conftest import SLACK, Api, Serving, hook
 
 FIELDS = [
-    "id", "name", "notification_type", "enabled", "config", "filters", "group", "system", "template", "timeout",
-    "provisioned", "created_at", "updated_at", "problem",
+    "id", "name", "notification_type", "enabled", "config", "filters", "group", "system", "template", "delivery",
+    "timeout", "provisioned", "created_at", "updated_at", "problem",
 ]  # fmt: skip
 
 
@@ -396,6 +396,7 @@ async def test_all_that_a_config_says_survives_a_restart_and_counts(
         "filters": {"min_severity": "error", "event_types": ["sync_error"]},
         "group": {"window": "0s", "by": ["connector_id"]},
         "template": {"title": "Own title: {{ event.message }}", "body": "Own body: {{ event.message }}"},
+        "delivery": {"max_concurrency": 1, "max_per_minute": 60, "retry_for": "1h", "expire_after": "2h"},
         "system": True,
         "timeout": "7s",
     }
