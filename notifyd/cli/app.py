@@ -214,6 +214,14 @@ def plugins(
 
 
 @app.command()
+def doctor(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
+    """Look at everything around the daemon, and say what to do about what is not well."""
+    from notifyd.cli.doctor import doctor
+
+    doctor(config, as_json=as_json)
+
+
+@app.command()
 def backup(
     file: Annotated[Path, typer.Argument(help="Where to; in a folder, under a name with the time.")],
     config: ConfigFile = DEFAULT_CONFIG,

@@ -30,6 +30,7 @@ COMMANDS = [
     "retry",
     "sources",
     "plugins",
+    "doctor",
     "backup",
     "restore",
     "vacuum",
