@@ -16,7 +16,7 @@ from fastapi import APIRouter, Depends, FastAPI
 
 from notifyd import __version__
 from notifyd.store.tokens import Permission
-from notifyd.web import catalog, configs, deliveries, docs, events, health, history, metrics, standing, trials
+from notifyd.web import catalog, configs, deliveries, docs, events, health, history, link, metrics, standing, trials
 from notifyd.web.auth import Authentication, permitted
 from notifyd.web.head import Head
 from notifyd.web.incoming import given_once
@@ -42,6 +42,7 @@ def create_app(reach: Reach) -> FastAPI:
     app.state.reach = reach
     app.include_router(health.router)
     app.include_router(docs.router)
+    app.include_router(link.router)
     for router in metrics.routers(reach.settings.http.metrics):
         app.include_router(router)
     app.include_router(_api())

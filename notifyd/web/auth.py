@@ -1,6 +1,7 @@
 """Who asks, and whether they may: bearer tokens (RFC 6750), before anything else of the request counts.
 
-Everything is closed but what `OPEN` lists. Each refusal takes the same way, whatever is wrong with the token.
+Everything is closed but what `OPEN` lists, and links. Each refusal takes the same way, whatever is wrong with the
+token.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from notifyd.store import tokens
 from notifyd.store.database import Database, StoreError
 from notifyd.store.tokens import Permission, Token, TokenState
 from notifyd.store.trail import Actor
+from notifyd.web.link import is_link
 from notifyd.web.problems import Problem
 from notifyd.web.reach import Reach
 
 OPEN = frozenset({"/healthz", "/readyz", "/api/docs", "/api/openapi.json"})
-"""The addresses that everybody may ask; the documentation holds nothing of this daemon's. So may /metrics be."""
+"""The addresses that everybody may ask, as the pages of links: they hold nothing of this daemon's. So may /metrics be."""
 
 TRIES = 60
 """Wrong tokens of one address within REMEMBERED, beyond which it is told to come again later. A right one gets in."""
@@ -70,7 +72,7 @@ class Authentication:
         self._used: dict[str, datetime] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] not in self._open:
+        if scope["type"] == "http" and scope["path"] not in self._open and not is_link(scope["path"]):
             try:
                 scope.setdefault("state", {})["caller"] = await self._caller(scope)
             except Problem as problem:

@@ -11,10 +11,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from notifyd.settings.wording import explain
 from notifyd.store import reads, revival, search
 from notifyd.store.search import DeliverySearch
+from notifyd.store.trace import trace
 from notifyd.web import schemas
 from notifyd.web.answers import answer, listing, page
 from notifyd.web.auth import Asking
 from notifyd.web.described import RETRY, problems
+from notifyd.web.history import event_json
 from notifyd.web.incoming import Paging, Word, json_body
 from notifyd.web.problems import Problem, of_body
 from notifyd.web.reach import Within
@@ -47,16 +49,33 @@ async def list_deliveries(reach: Within, query: Annotated[DeliveryQuery, Query()
     return page(found)
 
 
+@router.get(
+    "/{delivery_id}", response_model=schemas.DeliveryInFull, summary="Read one delivery", responses=problems(404)
+)
+async def read_delivery(reach: Within, delivery_id: str) -> Response:
+    """A delivery with the events that it tells, what was decided about them for each config, and every attempt."""
+    found = await reach.read(trace, delivery_id)
+    if found is None or found.delivery is None:
+        raise Problem(404, f"{delivery_id}: {revival.UNKNOWN}")
+    return answer({
+        "delivery": reads.as_json(found.delivery),
+        "events": [event_json(event) for event in found.events],
+        "attempts": [reads.as_json(each) for each in found.attempts],
+    })
+
+
 @router.post(
     "/retry",
     response_model=schemas.Retried,
     summary="Send all of a kind again",
     openapi_extra=RETRY,
-    responses=problems(400, 413, 415),
+    responses=problems(400, 404, 413, 415),
 )
 async def retry_deliveries(reach: Within, caller: Asking, request: Request) -> Response:
     """What is dead, expired or cancelled, of configs that are on, and is no test. At most 10,000 at a time."""
     wanted = _retry_body(await json_body(request))
+    if wanted.config_id and await reach.read(reads.config, wanted.config_id) is None:
+        raise Problem(404, f"there is no config {wanted.config_id}")
     done = await reach.write(revival.revive_all, wanted.state, wanted.config_id, caller.actor, reach.clock())
     reach.wake()
     return listing(done)

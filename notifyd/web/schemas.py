@@ -124,6 +124,14 @@ class AttemptInFull(Shape):
     attempts: list[reads.Attempt]
 
 
+class DeliveryInFull(Shape):
+    """A delivery with all that led to it: the events that it tells, each config's verdict, and every attempt."""
+
+    delivery: reads.Delivery
+    events: list[EventWithVerdicts] = Field(description="Every event that it tells, or the first twenty.")
+    attempts: list[reads.Attempt]
+
+
 class Tested(Shape):
     """A test that was sent."""
 

@@ -34,6 +34,7 @@ ROUTES = {
     ("GET", f"{A}/history"): 200,
     ("GET", f"{A}/history/{{attempt_id}}"): 404,
     ("GET", f"{A}/deliveries"): 200,
+    ("GET", f"{A}/deliveries/{{delivery_id}}"): 404,
     ("POST", f"{A}/deliveries/retry"): 422,
     ("POST", f"{A}/deliveries/{{delivery_id}}/retry"): 404,
     ("GET", f"{A}/events"): 200,
@@ -48,7 +49,10 @@ ROUTES = {
 }
 """What a token that may do everything gets, with an empty object as the body."""
 
-EVERYBODY = {("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/api/docs"), ("GET", "/api/openapi.json")}
+EVERYBODY = {
+    ("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/api/docs"), ("GET", "/api/openapi.json"),
+    ("GET", "/deliveries/{delivery_id}"),
+}  # fmt: skip
 
 
 def address(path: str) -> str:
@@ -95,7 +99,8 @@ async def test_every_route_with_every_token(api: Api, matrix: dict[str, tuple[st
                     head = await client.head(address(path), headers=headers)
                     assert (head.status_code, head.content) == (answer.status_code, b""), path
         for method, path in EVERYBODY:
-            assert (await client.request(method, path)).status_code == 200
+            path = path.replace("{delivery_id}", f"dlv_{'0' * 24}")
+            assert (await client.request(method, path)).status_code == 200, path
 
 
 async def test_what_is_nowhere_needs_a_token_too(api: Api) -> None:
@@ -103,7 +108,8 @@ async def test_what_is_nowhere_needs_a_token_too(api: Api) -> None:
     for path in (
         "/", "/api", "/api/notifications", "/api/nope", "/favicon.ico", "//healthz", "/healthz/", "/HEALTHZ",
         f"/healthz/..{A}/configs", "/api/docs/../notifications/configs", f"/%2e%2e{A}/configs", f"/healthz;{A}/configs",
-        "/api/docs%2f..%2fnotifications/configs", "/healthz%00", "/api/docs?/../configs/",
+        "/api/docs%2f..%2fnotifications/configs", "/healthz%00", "/api/docs?/../configs/", "/deliveries/", "/deliveries/x", f"/deliveries/dlv_{'0' * 23}",
+        f"/deliveries/dlv_{'0' * 24}/", f"/deliveries/dlv_{'0' * 24}/../..{A}/configs", f"/deliveries/dlv_{'0' * 24}%0a",
     ):  # fmt: skip
         status = await raw_status(api, path)
         assert status == (200 if path.partition("?")[0] in OPEN else 401), path

@@ -64,9 +64,21 @@ async def test_a_dead_delivery_gets_a_second_life(api: Api, sink: HttpSink, jobs
     assert (await api.post("/deliveries/dlv_nope/retry", status=404))["error"] == "dlv_nope: there is no such delivery"
 
 
+async def test_a_delivery_says_what_it_told_and_what_became_of_it(
+    api: Api, sink: HttpSink, jobs: JobLog, site: Site
+) -> None:
+    (lost,) = await dead(api, sink, jobs, site)
+    found = await api.get(f"/deliveries/{lost['id']}")
+    assert found["delivery"] == lost
+    assert [event["verdicts"][0]["delivery_id"] for event in found["events"]] == [lost["id"]]
+    assert found["attempts"] == (await api.get("/history"))["items"]
+    assert (await api.get("/deliveries/dlv_nope", 404))["error"] == "dlv_nope: there is no such delivery"
+
+
 async def test_all_that_is_dead_gets_one(api: Api, sink: HttpSink, jobs: JobLog, site: Site) -> None:
     lost = await dead(api, sink, jobs, site, 5)
-    assert (await api.post("/deliveries/retry", {"state": "dead", "config_id": "cfg_nope"}))["items"] == []
+    problem = await api.post("/deliveries/retry", {"state": "dead", "config_id": "cfg_nope"}, 404)
+    assert problem["error"] == "there is no config cfg_nope"
     done = await api.post("/deliveries/retry", {"state": "dead", "config_id": lost[0]["config_id"]})
     assert sorted(done["items"]) == sorted(each["id"] for each in lost)
     await until(lambda: site.states("ops") == ["sent"] * 5)

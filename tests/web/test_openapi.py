@@ -80,7 +80,8 @@ async def test_every_answer_is_what_it_says(api: Api, sink: HttpSink, jobs: JobL
         jobs.add("error", f"error {n}", job="nightly")
     await sink.wait_for(4)
     sink.answer = 400
-    ids = {"config_id": made["id"], "event_id": (await api.get("/events"))["items"][0]["id"], "attempt_id": "1"}
+    (event, *_), (delivery, *_) = [(await api.get(path))["items"] for path in ("/events", "/deliveries")]
+    ids = {"config_id": made["id"], "event_id": event["id"], "attempt_id": "1", "delivery_id": delivery["id"]}
     for _, path, operation in [each for each in operations(found) if each[0] == "GET"]:
         answer = await api.ask("GET", path.format(**ids))
         assert answer.status_code == 200, path
