@@ -37,16 +37,19 @@ Place = Annotated[
         r"|details\..+)$"
     ),
 ]
-Pattern = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_pattern)]
+Pattern = Annotated[
+    str, Field(min_length=1, max_length=1000, json_schema_extra={"format": "regex"}), AfterValidator(_pattern)
+]
+Patterns = Annotated[dict[Place, Pattern], Field(min_length=1)]
 
 
 class MatchOptions(BaseModel):
     """Patterns by field: message, title, connector_id …, and details.NAME for what the log adds."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra={"minProperties": 1})
 
-    only: dict[Place, Pattern] = Field({}, description="Each of these has to be found; a field that is absent is not.")
-    never: dict[Place, Pattern] = Field({}, description="None of these may be found.")
+    only: Patterns = Field({}, description="Each of these has to be found; a field that is absent is not.")
+    never: Patterns = Field({}, description="None of these may be found.")
 
     @model_validator(mode="after")
     def _something(self) -> Self:

@@ -7,6 +7,7 @@ Whoever knows the topic can read along: it is a secret, unless the server asks f
 from __future__ import annotations
 
 import json
+import re
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
@@ -27,16 +28,19 @@ _TITLE_LIMIT = 250
 _MESSAGE_LIMIT = 4096  # bytes; the server makes an attachment of what is longer
 
 
+_TOPIC = "[-_A-Za-z0-9]{1,64}"
+
+
 def _topic(topic: Secret) -> Secret:
-    if topic.resolved and not (topic.reveal().replace("-", "").replace("_", "").isalnum() and topic.reveal().isascii()):
-        raise ValueError("a topic is letters, digits, - and _ (the name alone, without the server)")
+    if topic.resolved and not re.fullmatch(_TOPIC, topic.reveal()):
+        raise ValueError("a topic is 1 to 64 letters, digits, - and _ (the name alone, without the server)")
     return topic
 
 
 class NtfyOptions(HttpOptions):
     """Which topic of which server."""
 
-    topic: Annotated[Secret, AfterValidator(_topic), Form("^[-_A-Za-z0-9]{1,64}$")] = Field(
+    topic: Annotated[Secret, AfterValidator(_topic), Form(f"^{_TOPIC}$")] = Field(
         description="The topic's name. Who knows it can follow it, so it is kept secret."
     )
     server: ServerUrl = Field("https://ntfy.sh", description="The server's address, without the topic.")

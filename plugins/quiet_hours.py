@@ -49,7 +49,9 @@ class QuietHoursOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    timezone: Annotated[str, AfterValidator(_zone)] = Field("UTC", description="The name of a time zone.")
+    timezone: Annotated[str, AfterValidator(_zone)] = Field(
+        "UTC", description="The name of a time zone.", json_schema_extra={"format": "time-zone"}
+    )
     times: Annotated[list[QuietTime], Field(min_length=1)] = Field(description="The quiet times of a week.")
     urgent: Severity = Field(Severity.CRITICAL, description="What is at least this severe is never held back.")
 

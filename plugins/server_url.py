@@ -24,7 +24,9 @@ def _server(url: str) -> str:
     return url.rstrip("/")
 
 
-ServerUrl = Annotated[
-    str, AfterValidator(_server), Form("^https?://[A-Za-z0-9.-]+(?::[1-9][0-9]{0,4})?(?:/[!-~]*)?$"), TARGET
-]
+_HOST = "(?:[A-Za-z0-9_-]{1,63}\\.){0,6}[A-Za-z0-9_-]{1,63}"
+_PORT = "(?::(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?"
+_PATH = '(?:/[!"$->@-~]*)?'  # neither ? nor #
+
+ServerUrl = Annotated[str, AfterValidator(_server), Form(f"^[Hh][Tt][Tt][Pp][Ss]?://{_HOST}{_PORT}{_PATH}$"), TARGET]
 """An http or https URL without a user or a query; the slash at its end is taken off."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, StringConstraints
@@ -32,9 +33,11 @@ _LIMIT = 4096  # characters, after Telegram has taken out the tags
 _COME_AGAIN = {408, 425, 429}
 
 
+_FORM = "[0-9]+:[A-Za-z0-9_-]+"
+
+
 def _token(token: Secret) -> Secret:
-    bot, _, key = token.reveal().partition(":") if token.resolved else ("0", "", "x")
-    if not (bot.isascii() and bot.isdigit() and key.isascii() and key.replace("-", "").replace("_", "").isalnum()):
+    if token.resolved and not re.fullmatch(_FORM, token.reveal()):
         raise ValueError('is not a bot\'s token: @BotFather gives one, "123456:ABC-DEF…"')
     return token
 
@@ -45,7 +48,7 @@ ChatId = Annotated[str, StringConstraints(pattern=r"^(-?[0-9]{1,20}|@[A-Za-z][A-
 class TelegramOptions(HttpOptions):
     """Which bot writes to which chat."""
 
-    bot_token: Annotated[Secret, AfterValidator(_token), Form("^[0-9]+:[A-Za-z0-9_-]+$")] = Field(
+    bot_token: Annotated[Secret, AfterValidator(_token), Form(f"^{_FORM}$")] = Field(
         description="The bot's token, from @BotFather."
     )
     chat_id: ChatId = Field(description='The chat\'s number ("-100…" for groups), or "@name" of a public channel.')

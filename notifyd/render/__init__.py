@@ -41,5 +41,5 @@ def check_template(source: str) -> str | None:
 
 
 def link_of(public_url: str, notification: Notification) -> str:
-    """Where the daemon shows this delivery; empty without a `public_url`."""
+    """Where the daemon says how to look this delivery up; empty without a `public_url`."""
     return f"{public_url.rstrip('/')}/deliveries/{notification.id}" if public_url else ""

@@ -25,7 +25,7 @@ from notifyd.web.problems import Problem
 from notifyd.web.reach import Reach
 
 OPEN = frozenset({"/healthz", "/readyz", "/api/docs", "/api/openapi.json"})
-"""The addresses that everybody may ask, as the pages of links: they hold nothing of this daemon's. So may /metrics be."""
+"""The addresses that everybody may ask, as they hold nothing of this daemon's; so do links. /metrics may be one."""
 
 TRIES = 60
 """Wrong tokens of one address within REMEMBERED, beyond which it is told to come again later. A right one gets in."""

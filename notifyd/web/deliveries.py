@@ -57,11 +57,13 @@ async def read_delivery(reach: Within, delivery_id: str) -> Response:
     found = await reach.read(trace, delivery_id)
     if found is None or found.delivery is None:
         raise Problem(404, f"{delivery_id}: {revival.UNKNOWN}")
-    return answer({
-        "delivery": reads.as_json(found.delivery),
-        "events": [event_json(event) for event in found.events],
-        "attempts": [reads.as_json(each) for each in found.attempts],
-    })
+    return answer(
+        {
+            "delivery": reads.as_json(found.delivery),
+            "events": [event_json(event) for event in found.events],
+            "attempts": [reads.as_json(each) for each in found.attempts],
+        }
+    )
 
 
 @router.post(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
 
 _SETTINGS = Path(__file__).with_name("schemathesis.toml")
 _PROGRAM = Path(sys.executable).with_name("schemathesis")
@@ -37,6 +40,8 @@ async def cases(base_url: str, token: str | None, seed: int, *options: str) -> C
         *(str(_PROGRAM), "--config-file", str(_SETTINGS), "run", f"{base_url}/api/openapi.json", *given),
         *("--checks", "all", "--workers", "1", "--continue-on-failure", "--no-color"),
         *("--generation-database", ":memory:", "--seed", str(seed), *options),
+        cwd=ROOT,
+        env={**os.environ, "SCHEMATHESIS_HOOKS": "tests.web.formats"},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,

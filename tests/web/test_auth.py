@@ -49,6 +49,7 @@ ROUTES = {
 }
 """What a token that may do everything gets, with an empty object as the body."""
 
+LINK = f"/deliveries/dlv_{'0' * 24}"
 EVERYBODY = {
     ("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/api/docs"), ("GET", "/api/openapi.json"),
     ("GET", "/deliveries/{delivery_id}"),
@@ -99,8 +100,8 @@ async def test_every_route_with_every_token(api: Api, matrix: dict[str, tuple[st
                     head = await client.head(address(path), headers=headers)
                     assert (head.status_code, head.content) == (answer.status_code, b""), path
         for method, path in EVERYBODY:
-            path = path.replace("{delivery_id}", f"dlv_{'0' * 24}")
-            assert (await client.request(method, path)).status_code == 200, path
+            answer = await client.request(method, LINK if "{" in path else path)
+            assert answer.status_code == 200, path
 
 
 async def test_what_is_nowhere_needs_a_token_too(api: Api) -> None:
@@ -108,8 +109,8 @@ async def test_what_is_nowhere_needs_a_token_too(api: Api) -> None:
     for path in (
         "/", "/api", "/api/notifications", "/api/nope", "/favicon.ico", "//healthz", "/healthz/", "/HEALTHZ",
         f"/healthz/..{A}/configs", "/api/docs/../notifications/configs", f"/%2e%2e{A}/configs", f"/healthz;{A}/configs",
-        "/api/docs%2f..%2fnotifications/configs", "/healthz%00", "/api/docs?/../configs/", "/deliveries/", "/deliveries/x", f"/deliveries/dlv_{'0' * 23}",
-        f"/deliveries/dlv_{'0' * 24}/", f"/deliveries/dlv_{'0' * 24}/../..{A}/configs", f"/deliveries/dlv_{'0' * 24}%0a",
+        "/api/docs%2f..%2fnotifications/configs", "/healthz%00", "/api/docs?/../configs/", "/deliveries/", "/deliveries/x",
+        LINK[:-1], f"{LINK}/", f"{LINK}/../..{A}/configs", f"{LINK}%0a",
     ):  # fmt: skip
         status = await raw_status(api, path)
         assert status == (200 if path.partition("?")[0] in OPEN else 401), path
