@@ -53,6 +53,7 @@ CATALOGUE = (
     Metric("notifyd_attempt_duration_seconds", "histogram", "How long attempts to send took.", ("config",)),
     Metric("notifyd_queue_deliveries", "gauge", "Deliveries on their way, counted up to 10000.", ("config",)),
     Metric("notifyd_queue_age_seconds", "gauge", "Since when the oldest of them is on its way.", ("config",)),
+    Metric("notifyd_breaker_open", "gauge", "1 where a config fails so much that it is only probed.", ("config",)),
     # the daemon
     Metric("notifyd_turn_age_seconds", "gauge", "How long ago a part of the daemon last ended a turn.", ("part",)),
     Metric("notifyd_turn_ok", "gauge", "1 where the last turn of a part went well.", ("part",)),

@@ -24,6 +24,7 @@ _MEMBERS = 5 * BATCH
 _OPEN = (
     "SELECT announced FROM streaks WHERE announced IS NOT NULL"
     " UNION SELECT condition FROM cursors WHERE condition IS NOT NULL"
+    " UNION SELECT condition FROM lanes WHERE condition IS NOT NULL"
     " UNION SELECT r.stuck FROM cursors CROSS JOIN runs r ON r.source_id = cursors.source_id AND r.state = 'open'"
     " WHERE r.stuck IS NOT NULL"
 )

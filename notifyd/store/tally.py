@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from notifyd.model import Event
-from notifyd.store import books, rows
+from notifyd.store import books, lanes, rows
 from notifyd.store.database import Database
 
 BUCKETS = (10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000)
@@ -84,6 +84,7 @@ class ConfigTally:
     latency_sum: int  # milliseconds
     waiting: int
     since: datetime | None
+    paused: bool  # its breaker is not closed
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +100,11 @@ def read(db: Database) -> Tally:
     counted = books.read_all(db)
     streaks = dict(db.run("SELECT source_id, COUNT(*) FROM streaks WHERE announced > '' GROUP BY +source_id"))
     sources = db.run("SELECT source_id, name FROM cursors ORDER BY name")
+    paused = lanes.open_breakers(db)
     configs = db.run("SELECT id, name FROM notification_configs WHERE deleted_at IS NULL ORDER BY name")
     return Tally(
         [_source(row, streaks.get(row[0], 0), counted) for row in sources],
-        [_config(db, config_id, name, counted) for config_id, name in configs],
+        [_config(db, config_id, name, counted, config_id in paused) for config_id, name in configs],
     )
 
 
@@ -117,7 +119,7 @@ def _source(row: rows.Row, streaks: int, counted: Mapping[str, Counts]) -> Sourc
     )
 
 
-def _config(db: Database, config_id: str, name: str, counted: Mapping[str, Counts]) -> ConfigTally:
+def _config(db: Database, config_id: str, name: str, counted: Mapping[str, Counts], paused: bool) -> ConfigTally:
     book = counted.get(f"config:{config_id}", {})
     latency = _of(book, "latency")
     waiting, since = _waiting(db, config_id)
@@ -129,6 +131,7 @@ def _config(db: Database, config_id: str, name: str, counted: Mapping[str, Count
         latency_sum=latency.get("sum", 0),
         waiting=waiting,
         since=since,
+        paused=paused,
     )
 
 

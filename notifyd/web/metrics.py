@@ -98,6 +98,7 @@ def _of_state(reach: Reach, found: Tally) -> dict[str, Values]:
         "notifyd_deliveries_total": _by_label(configs, lambda config: {"sent": 0, "dead": 0, **config.ends}),
         "notifyd_attempts_total": _by_label(configs, lambda config: {"sent": 0, "retry": 0, **config.attempts}),
         "notifyd_attempt_duration_seconds": _each(configs, _spread),
+        "notifyd_breaker_open": _each(configs, lambda config: float(config.paused)),
         "notifyd_queue_deliveries": _each(configs, lambda config: config.waiting),
         "notifyd_queue_age_seconds": {
             (config.name,): max((now - config.since).total_seconds(), 0) if config.since else 0 for config in configs

@@ -91,10 +91,14 @@ def test_who_was_told_of_an_open_streak_is_known_when_it_ends(state: State) -> N
 
 @pytest.mark.parametrize(
     "opens",
-    ["UPDATE cursors SET condition = 'open'", "UPDATE runs SET stuck = 'open' WHERE state = 'open'"],
-    ids=["outage", "stuck"],
+    [
+        "UPDATE cursors SET condition = 'open'",
+        "UPDATE runs SET stuck = 'open' WHERE state = 'open'",
+        "INSERT INTO lanes (config_id, outcomes, probes, condition) VALUES ('dev', 'f', 0, 'open')",
+    ],
+    ids=["outage", "stuck", "channel"],
 )
-def test_so_it_is_of_an_outage_and_of_a_stuck_run(state: State, opens: str) -> None:
+def test_so_it_is_of_other_conditions(state: State, opens: str) -> None:
     state.commit(detect(Memory(), [row("9", "running", 9)], Rules(), RUNS))
     state.tell(finding("open", condition="open"), finding("other", connector_id="qb"))
     state.send()

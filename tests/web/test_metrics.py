@@ -76,6 +76,7 @@ async def test_what_it_says_is_so(lived: Api, site: Site) -> None:
     assert ended["ops", "dead"] == 1
     assert ended["ops", "sent"] == site.states("ops").count("sent")
     assert found["notifyd_queue_deliveries"]["ops",] == site.states("ops").count("retrying") == 1
+    assert found["notifyd_breaker_open"] == {("ops",): 0}
     assert 0 < found["notifyd_queue_age_seconds"]["ops",] < 10
     latency = found["notifyd_attempt_duration_seconds_bucket"]
     assert latency["ops", "+Inf"] == found["notifyd_attempt_duration_seconds_count"]["ops",] == sum(results.values())

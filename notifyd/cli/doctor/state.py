@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from notifyd.cli.doctor.finding import Finding, Level
 from notifyd.cli.output import count
+from notifyd.clock import utc_now
 from notifyd.settings import Settings, sqlite_path
 from notifyd.store import audit, copies, reads
 from notifyd.store.audit import Status
@@ -24,7 +25,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
         return
     try:
         with reads.opened(settings.daemon.state) as db:
-            found = audit.status(db)
+            found = audit.status(db, utc_now())
     except StoreError as error:
         yield Finding(AREA, Level.PROBLEM, str(error))
         return
