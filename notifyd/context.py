@@ -153,10 +153,13 @@ class Attempt(CheckUp):
 
 
 class Words:
-    """A notification in the config's own words; in the default ones where its template fails, with a note of it."""
+    """A notification in the config's own words; in the default ones where its template fails, with a note of it.
+
+    `stall` says that the attempt blocked the daemon, and where, if it did.
+    """
 
     def __init__(self, notification: Notification, template: Template | None, public_url: str, log: Logger) -> None:
-        self.notification, self.note = notification, ""
+        self.notification, self.note, self.stall = notification, "", ""
         self._template, self._public_url, self._log = template, public_url, log
 
     def rendered(self) -> Rendered:

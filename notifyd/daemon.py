@@ -22,8 +22,10 @@ from notifyd.custody import Custody
 from notifyd.errors import NotifydError
 from notifyd.failing import ChannelWatch
 from notifyd.heartbeat import Heartbeat
+from notifyd.lane import blamed
 from notifyd.observe import health as parts
 from notifyd.observe.health import Health
+from notifyd.observe.stalls import StallWatch
 from notifyd.poller import Poller
 from notifyd.right_of_way import RightOfWay
 from notifyd.roster import Roster, identity_of
@@ -70,6 +72,7 @@ class Daemon:
         self.health = Health()
         self.schedule = Schedule()
         self.right_of_way = RightOfWay()
+        self.stalls = StallWatch(blamed)
         self.store: StoreThread
         self.roster = Roster(settings)
         self.sender: Sender
@@ -127,6 +130,9 @@ class Daemon:
         lasting.push_async_callback(self.store.close)
         self.custody = Custody(self.store, self.clock, self.health)
         lasting.push_async_callback(self.custody.close)
+        if sending := await self.store(outbox.in_flight):
+            mend = "should it happen again, set isolate = true on the one to blame"
+            log.error("the daemon ended without notice while it was sending", to=sending, mend=mend)
         left = await self.store(outbox.take_up, self.clock(), all_leases=True)
         if left:
             log.info("taking up deliveries that were in flight when the daemon stopped", count=left)
@@ -151,6 +157,8 @@ class Daemon:
         self.schedule.add(self._look_at_channels, _LOOK_AT_CHANNELS, UTC, name="channels")
         self.sender.start()
         lasting.push_async_callback(self._stop_sender)
+        self.stalls.start()
+        lasting.callback(self.stalls.stop)
 
     async def _stop_sender(self) -> None:
         await self.sender.stop(self._grace)

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import reprlib
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
+
+import structlog
 
 from notifyd.api import Drop, Event, Filter, FilterContext, Hold, Pass, Verdict
 from notifyd.core.ids import config_id
@@ -23,9 +26,17 @@ from notifyd.settings import NotificationSettings
 Verdicts = dict[tuple[str, str], Verdict]  # by (event id, config id)
 
 PATIENCE = 10.0
-"""Seconds that one batch of events may spend in all filters together."""
+"""Seconds that one batch of events may spend in all filters together, before the slowest is left behind."""
+
+ROUNDS = 3
+"""How many filters a batch leaves behind, before it is planned without asking any more."""
+
+SKIPPED_FOR = 300.0
+"""Seconds for which a filter that took too long is not asked."""
 
 _BUG_LENGTH = 1000
+
+log = structlog.get_logger("notifyd.filtering")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +45,25 @@ class Gate:
 
     recipient: Recipient
     filters: Mapping[str, Filter[Any]]
+    slow: dict[str, tuple[float, str]] = field(default_factory=dict, compare=False)  # until when, and why
+
+    def skip(self, name: str, patience: float) -> None:
+        """This filter took too long: it is not asked for a while."""
+        bug = f"filter {name} took longer than {patience:g} s: counted as Pass"
+        self.slow[name] = (time.monotonic() + SKIPPED_FOR, bug)
+        log.warning(
+            "a filter is too slow, and is skipped", config=self.recipient.name, filter=name, seconds=SKIPPED_FOR
+        )
+
+    def skipped(self, name: str) -> Pass | None:
+        """What counts as its answer, while it is not asked."""
+        if (found := self.slow.get(name)) is None:
+            return None
+        until, bug = found
+        if time.monotonic() < until:
+            return Pass(bug=bug)
+        self.slow.pop(name, None)
+        return None
 
 
 def recipient_of(notification: NotificationSettings) -> Recipient:
@@ -57,44 +87,64 @@ def _made(notification: NotificationSettings, registry: Registry, name: str) -> 
 
 
 def ask(gates: Sequence[Gate], events: Sequence[Event], now: datetime, patience: float = PATIENCE) -> Verdicts:
-    """Ask every config's filters about every event; blocks for at most `patience` seconds.
+    """Ask every config's filters about every event; blocks for a few times `patience` seconds at most.
 
-    The filters run on a thread of their own: one that never answers is left behind with it.
+    The filters run on a thread of their own. Where they take too long, the slowest of them is named, left behind
+    with its thread, and skipped for a while; the others are asked on.
     """
     work = [(event, gate) for event in events if not event.closes for gate in gates if gate.filters]
-    if not work:
-        return {}
-    asked = _Asked(work, now)
-    thread = threading.Thread(target=asked.run, name="filters", daemon=True)
-    thread.start()
-    thread.join(patience)
-    return asked.verdicts if not thread.is_alive() else asked.cut_short(patience)
+    verdicts: Verdicts = {}
+    for _ in range(ROUNDS):
+        asked = _Round([pair for pair in work if _key(*pair) not in verdicts], now)
+        late = not asked.done_within(patience)
+        verdicts |= dict(asked.verdicts)
+        if not late:
+            return verdicts
+    late_pass = Pass(bug=f"the filters took longer than {ROUNDS * patience:g} s: counted as Pass")
+    return {_key(*pair): verdicts.get(_key(*pair), late_pass) for pair in work}
 
 
-class _Asked:
+def _key(event: Event, gate: Gate) -> tuple[str, str]:
+    return event.id, gate.recipient.id
+
+
+class _Round:
+    """One go through what is still to be asked, on a thread that can be left behind."""
+
     def __init__(self, work: Sequence[tuple[Event, Gate]], now: datetime) -> None:
         self.work, self.now = work, now
         self.verdicts: Verdicts = {}
-        self.current = ""
+        self._spent: dict[tuple[str, str], float] = {}  # seconds, by config and filter
+        self._at: tuple[Gate, str] | None = None
+        self._since = 0.0
+        self._left = False
 
-    def run(self) -> None:
+    def done_within(self, patience: float) -> bool:
+        """Whether all of it was; if not, the slowest filter is skipped from now on."""
+        if not self.work:
+            return True
+        thread = threading.Thread(target=self._run, name="filters", daemon=True)
+        thread.start()
+        thread.join(patience)
+        if not thread.is_alive():
+            return True
+        self._left = True
+        self._skip_the_slowest(patience)
+        return False
+
+    def _run(self) -> None:
         for event, gate in self.work:
-            ctx = FilterContext(self.now, gate.recipient.name)
-            self.verdicts[event.id, gate.recipient.id] = self._verdict(gate, event, ctx)
-
-    def cut_short(self, patience: float) -> Verdicts:
-        """What was decided in time; the rest passes, and says which filter was at work."""
-        late = Pass(bug=f"filter {self.current} took longer than {patience:g} s: counted as Pass")
-        pairs = [(event.id, gate.recipient.id) for event, gate in self.work]
-        decided = dict(self.verdicts)
-        return {pair: decided.get(pair, late) for pair in pairs}
+            if self._left:
+                return
+            verdict = self._verdict(gate, event, FilterContext(self.now, gate.recipient.name))
+            if not self._left:
+                self.verdicts[_key(event, gate)] = verdict
 
     def _verdict(self, gate: Gate, event: Event, ctx: FilterContext) -> Verdict:
         held: Hold | None = None
         bugs: list[str] = []
         for name, each in gate.filters.items():
-            self.current = name
-            verdict = _one(name, each.decide, event, ctx)
+            verdict = gate.skipped(name) or self._timed(gate, name, each, event, ctx)
             if isinstance(verdict, Drop):
                 return verdict
             if isinstance(verdict, Hold):
@@ -102,6 +152,23 @@ class _Asked:
             elif verdict.bug:
                 bugs.append(verdict.bug)
         return held or Pass(bug="; ".join(bugs) or None)
+
+    def _timed(self, gate: Gate, name: str, each: Filter[Any], event: Event, ctx: FilterContext) -> Verdict:
+        self._since, self._at = time.monotonic(), (gate, name)
+        verdict = _one(name, each.decide, event, ctx)
+        self._spend()
+        return verdict
+
+    def _spend(self) -> None:
+        if self._at:
+            key = self._at[0].recipient.id, self._at[1]
+            self._spent[key] = self._spent.get(key, 0.0) + time.monotonic() - self._since
+
+    def _skip_the_slowest(self, patience: float) -> None:
+        self._spend()  # what it is at now counts too
+        slowest = max(dict(self._spent).items(), key=lambda item: item[1])[0]
+        for gate in {id(gate): gate for _, gate in self.work if gate.recipient.id == slowest[0]}.values():
+            gate.skip(slowest[1], patience)
 
 
 def _one(name: str, decide: Callable[[Event, FilterContext], Verdict], event: Event, ctx: FilterContext) -> Verdict:

@@ -6,8 +6,9 @@ import asyncio
 import math
 import traceback
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from types import FrameType
 from typing import Any, NamedTuple
 
 import structlog
@@ -116,8 +117,15 @@ class Lane:
 
         Only a cancellation from outside (the daemon stops) gets through.
         """
-        seconds = self.timeout.total_seconds()
         words = Words(notification, self.template, self.public_url, self.log)
+        with structlog.contextvars.bound_contextvars(config=self.recipient.name):  # whatever logs or prints in there
+            outcome = await self._try(words, notification, number, now)
+        if not words.stall:
+            return outcome
+        return replace(outcome, reason="; ".join(filter(None, [outcome.reason, words.stall])))
+
+    async def _try(self, words: Words, notification: Notification, number: int, now: datetime) -> Outcome:
+        seconds = self.timeout.total_seconds()
         log = ChannelLog(_bound(self.log, notification), self.secrets)
         ctx = Attempt(words, number, self.http, self.dialer, log, now, seconds)
         # A little longer than the channel's own, whose words say more about what was slow.
@@ -184,6 +192,17 @@ def lane_of(
         notification.delivery,
         secrets,
     )
+
+
+def blamed(frame: FrameType | None, note: str) -> str | None:
+    """The config whose attempt is at work in this frame, if one is; what is noted becomes part of its outcome."""
+    while frame and frame.f_code is not Lane._try.__code__:
+        frame = frame.f_back
+    if frame is None:
+        return None
+    lane, words = frame.f_locals["self"], frame.f_locals["words"]
+    words.stall = note
+    return f"{lane.recipient.name} ({lane.notification_type})"
 
 
 def _made(notification: NotificationSettings, registry: Registry, own_log: Logger) -> Channel[Any]:

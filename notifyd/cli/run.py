@@ -10,7 +10,7 @@ import typer
 
 from notifyd import fast, service
 from notifyd.cli.output import complain
-from notifyd.observe import logs
+from notifyd.observe import logs, printed
 from notifyd.settings import load
 from notifyd.store.errors import StateUnusable
 
@@ -22,6 +22,7 @@ def run(path: Path) -> None:
     """Run until it is told to stop. Raises NotifydError where it cannot; exit 3 where the state DB cannot be used."""
     settings = load(path)
     logs.configure(settings.daemon.log_level)
+    printed.redirect()
     with suppress(OSError, ValueError):  # where there is no stderr to write to
         faulthandler.enable()  # what systemd's watchdog ends says where it stood
     try:

@@ -108,6 +108,15 @@ def settle(db: Database, settled: Iterable[Settled]) -> None:
     fold(db, map(_ended, items))
 
 
+def in_flight(db: Database) -> list[str]:
+    """Who was being sent to, "config (channel)" each, by what the attempts that did not end say."""
+    rows = db.run(
+        "SELECT DISTINCT config_name, notification_type FROM notification_history h JOIN deliveries d"
+        " ON d.id = h.delivery_id WHERE d.state = 'sending' AND h.finished_at IS NULL ORDER BY config_name"
+    )
+    return [f"{config} ({channel})" for config, channel in rows]
+
+
 def take_up(db: Database, now: datetime, *, all_leases: bool) -> int:
     """Take up deliveries whose lease ended, or, at the start of the one daemon, all that were in flight. How many."""
     with db.transaction():

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from notifyd.api import Drop, Event, Filter, FilterContext, Hold, Options, Pass, Verdict
 from notifyd.core.plan import Recipient
@@ -203,14 +204,66 @@ def test_the_answer_does_not_change_when_the_slow_filter_ends_after_all() -> Non
 
     def decide(event: Event, ctx: FilterContext) -> Verdict:
         release.wait(60)
-        if event.id == "2":
-            ended.set()
+        ended.set()
         return Drop("too late")
 
     verdicts = ask([gate(sleepy=decide)], [an_event(id="1"), an_event(id="2")], NOW, patience=0.05)
     release.set()
     ended.wait(60)
     assert all(isinstance(each, Pass) for each in verdicts.values())
+
+
+def test_the_slow_one_is_skipped_and_the_others_are_asked_on() -> None:
+    release, asked = threading.Event(), []
+
+    def decide(event: Event, ctx: FilterContext) -> Verdict:
+        asked.append(event.id)
+        release.wait(60)
+        return Drop("too late")
+
+    slow, other = gate(sleepy=decide, quick=NIGHT), gate("other", quick=Drop("mild"))
+    events = [an_event(id=str(number)) for number in range(3)]
+    with capture_logs() as lines:
+        verdicts = ask([slow, other], events, NOW, patience=0.1)
+    assert asked == ["0"]
+    assert verdicts == {
+        (str(n), who): what for n in range(3) for who, what in (("ops", NIGHT), ("other", Drop("mild")))
+    }
+    (line,) = lines
+    assert (line["config"], line["filter"], line["log_level"]) == ("ops", "sleepy", "warning")
+    began = time.monotonic()
+    assert ask([slow], [an_event(id="9")], NOW, patience=0.1) == {("9", "ops"): NIGHT}
+    assert time.monotonic() - began < 0.1
+    assert asked == ["0"], "it is not asked again for a while"
+    release.set()
+
+
+def test_one_that_is_a_little_slow_is_blamed_and_not_the_one_at_work() -> None:
+    def decide(event: Event, ctx: FilterContext) -> Verdict:
+        time.sleep(0.02)
+        return Pass()
+
+    slow = gate(sleepy=decide, quick=Pass())
+    verdicts = ask([slow], [an_event(id=str(number)) for number in range(50)], NOW, patience=0.2)
+    assert set(slow.slow) == {"sleepy"}
+    assert verdicts["49", "ops"] == Pass(bug="filter sleepy took longer than 0.2 s: counted as Pass")
+    assert verdicts["0", "ops"] == Pass()
+
+
+def test_many_that_never_answer_do_not_hold_a_batch_for_long() -> None:
+    release = threading.Event()
+
+    def decide(event: Event, ctx: FilterContext) -> Verdict:
+        release.wait(60)
+        return Drop("too late")
+
+    gates = [gate(f"g{number}", sleepy=decide) for number in range(6)]
+    began = time.monotonic()
+    verdicts = ask(gates, [an_event(id="1")], NOW, patience=0.05)
+    assert time.monotonic() - began < 2
+    assert len(verdicts) == 6
+    assert all(isinstance(each, Pass) and each.bug for each in verdicts.values())
+    release.set()
 
 
 # -- making them ---------------------------------------------------------------------------------

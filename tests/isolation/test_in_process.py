@@ -1,0 +1,155 @@
+"""A bad channel inside of the daemon: contained where that can be, and named where it cannot."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from notifyd.observe.printed import MOST, Printed
+from notifyd.observe.stalls import StallWatch, place_of
+from tests.loops.conftest import Running, Said
+from tests.loops.conftest import clock as clock
+from tests.loops.conftest import jobs as jobs
+from tests.loops.conftest import running as running
+from tests.loops.conftest import said as said
+from tests.loops.conftest import sink as sink
+from tests.loops.conftest import site as site
+from tests.sinks.http import HttpSink
+from tests.sinks.log import JobLog
+from tests.system.process import Process
+from tests.system.site import Site, until, webhook
+
+CHAOS = Path(__file__).with_name("chaos.py")
+
+
+def chaotic(name: str, does: str, *, isolate: bool = False, **options: Any) -> dict[str, Any]:
+    """A `[[notifications]]` table whose channel does this."""
+    config = {"does": does, **options}
+    return {"name": name, "notification_type": "chaos", "isolate": isolate, "config": config, "group": {"window": "0s"}}
+
+
+def write(site: Site, jobs: JobLog, *configs: dict[str, Any]) -> None:
+    folder = site.folder / "plugins"
+    folder.mkdir(exist_ok=True)
+    shutil.copy(CHAOS, folder)
+    site.write(sources=[jobs.source("jobs")], notifications=configs, daemon={"plugins_dir": str(folder)})
+
+
+async def test_one_that_blocks_the_loop_is_named_in_the_log_and_in_the_history(
+    site: Site, jobs: JobLog, sink: HttpSink, running: Running, said: Said
+) -> None:
+    write(site, jobs, chaotic("bad", "block", seconds=1.8, url=sink.url))
+    async with running():
+        jobs.add("error", "no")
+        await sink.wait_for(1)
+        await until(lambda: [a for a in site.attempts("bad") if a["finished_at"]])
+        await until(lambda: said("the event loop turns again"))
+    (line,) = said("the event loop is blocked")
+    assert (line["by"], line["mend"]) == ("bad (chaos)", "set isolate = true on this config")
+    assert line["where"].startswith("chaos.py:")
+    assert said("turns again")[0]["seconds"] >= 1.5
+    (attempt,) = site.attempts("bad")
+    assert attempt["result"] == "sent"
+    assert re.fullmatch(r"it blocked the daemon for [\d.]+ s, at chaos.py:\d+ in send", attempt["error"])
+
+
+async def test_isolated_it_blocks_nobody(
+    site: Site, jobs: JobLog, sink: HttpSink, running: Running, said: Said
+) -> None:
+    bad = chaotic("bad", "block", seconds=1.8, url=sink.url, isolate=True)
+    write(site, jobs, bad, webhook("good", sink.url))
+    async with running():
+        began = time.monotonic()
+        jobs.add("error", "no")
+        await until(lambda: site.states("good") == ["sent"])
+        assert time.monotonic() - began < 1.5
+        await until(lambda: site.states("bad") == ["sent"])
+    assert said("the event loop is blocked") == []
+
+
+async def test_after_a_crash_the_next_start_names_who_was_being_sent_to(site: Site, jobs: JobLog) -> None:
+    write(site, jobs, chaotic("bad", "os._exit"))
+    process = await Process(site.file).__aenter__()
+    jobs.add("error", "no")
+    assert await process.ended() == 7
+    write(site, jobs, chaotic("bad", "os._exit", isolate=True))
+    async with Process(site.file) as again:
+        line = await again.said("the daemon ended without notice while it was sending")
+        assert line["to"] == ["bad (chaos)"]
+        assert line["mend"] == "should it happen again, set isolate = true on the one to blame"
+        await until(lambda: [a for a in site.attempts("bad") if a["result"] == "bug"])
+    first, second, *_ = site.attempts("bad")
+    assert first["error"] == "unknown: the daemon stopped"
+    assert "the channel's process ended: exit status 7" in second["error"]
+
+
+async def test_what_a_channel_prints_is_a_line_of_the_log_with_its_name(site: Site, jobs: JobLog) -> None:
+    write(site, jobs, chaotic("bad", "print"))
+    async with Process(site.file) as process:
+        jobs.add("error", "no")
+        line = await process.said("printed", timeout=20)
+        await until(lambda: site.states("bad") == ["sent"], timeout=20)
+    assert (line["text"], line["config"]) == ("la la la", "bad")
+    assert len(process.lines("printed")) <= MOST + 1
+    assert all(line.startswith("{") for line in process.log.read_text().splitlines())
+
+
+# -- the parts by themselves ---------------------------------------------------------------------
+
+
+async def test_a_short_standstill_is_nobodys_fault(said: Said) -> None:
+    watch = StallWatch(lambda frame, note: "somebody", standstill=0.6)
+    watch.start()
+    time.sleep(0.2)
+    await asyncio.sleep(0.6)
+    watch.stop()
+    assert said("the event loop") == []
+
+
+async def test_a_standstill_of_no_plugin_is_said_too(said: Said) -> None:
+    notes = []
+
+    def blames(frame: Any, note: str) -> None:
+        notes.append((place_of(frame), note))
+
+    watch = StallWatch(blames, standstill=0.3)
+    watch.start()
+    await asyncio.sleep(0)
+    time.sleep(1)
+    await asyncio.sleep(0.6)
+    watch.stop()
+    (line,) = said("the event loop is blocked")
+    assert line["by"] == "notifyd"
+    assert "test_in_process.py" in line["where"]
+    assert len(said("turns again")) == 1
+    assert "it blocked the daemon for 0." in notes[0][1]
+
+
+def test_what_is_printed_is_said_line_by_line_and_not_without_end(said: Said) -> None:
+    out = Printed()
+    print("one\ntw", end="", file=out)
+    print("o", file=out)
+    assert [line["text"] for line in said("printed")] == ["one", "two"]
+    for _ in range(1000):
+        print("x" * 10_000, file=out)
+    lines = said("printed")
+    assert len(lines) == MOST
+    assert len(lines[-1]["text"]) == 500
+
+
+@pytest.mark.parametrize("does", ["raise", "sys.exit", "nonsense", "hang"])
+async def test_the_others_get_theirs_whatever_one_does(
+    site: Site, jobs: JobLog, sink: HttpSink, running: Running, does: str
+) -> None:
+    write(site, jobs, {**chaotic("bad", does, seconds=0.3), "timeout": "200ms"}, webhook("good", sink.url))
+    async with running():
+        jobs.add("error", "no")
+        await sink.wait_for(1)
+        await until(lambda: site.states("good") == ["sent"])
+        await until(lambda: [a for a in site.attempts("bad") if a["finished_at"]])
