@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from notifyd import unwatched
 from notifyd.clock import Clock, utc_now
 from notifyd.core.rules import Origin
 from notifyd.custody import Custody
@@ -209,6 +210,8 @@ class Daemon:
         provisioned = [_provisioned(notification) for notification in self.settings.notifications]
         await self.store(configs.provision, provisioned, self.clock())
         await self.store(cursors.name, [(source.name, source.id) for source in self.settings.sources])
+        recipients = [gate.recipient for gate in self.roster.gates]
+        await unwatched.close(self.settings.sources, recipients, self.store, self.clock(), self.sender.wake)
 
     def _start_polling(self, working: AsyncExitStack) -> None:
         self.pollers = [self._poller(source) for source in self.settings.sources if source.enabled]

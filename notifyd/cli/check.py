@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from notifyd import unwatched
 from notifyd.cli import records
 from notifyd.cli.output import Cell, count, heading, print_json, print_table, say
 from notifyd.clock import utc_now
@@ -15,7 +16,7 @@ from notifyd.errors import NotifydError
 from notifyd.model import Event, Record, Status
 from notifyd.settings import Settings, SettingsError, SourceSettings, load, sqlite_path
 from notifyd.sources import About, SetAside, SourceError, open_source
-from notifyd.store import audit, reads
+from notifyd.store import audit, cursors, reads
 from notifyd.store.database import StoreError
 
 ROWS_SHOWN = 5
@@ -37,7 +38,7 @@ def check(path: Path, *, as_json: bool) -> None:
     """Check everything. Raises NotifydError where a source cannot be read."""
     settings = _load(path, as_json=as_json)
     looks = [_look(source) for source in settings.sources if source.enabled]
-    warnings = [*_setup(settings), *_rows(looks), *map(str, settings.registry.problems), *_untold(settings)]
+    warnings = [*_setup(settings), *_rows(looks), *map(str, settings.registry.problems), *_known(settings)]
     if as_json:
         print_json(_json(settings, looks, warnings))
     else:
@@ -92,16 +93,18 @@ def _rows(looks: list[Look]) -> Iterator[str]:
                 yield f"source {look.source.name}: row {row.key} would be set aside: {row.text}"
 
 
-def _untold(settings: Settings) -> Iterator[str]:
-    """Events that every config dropped, where a daemon has run already."""
+def _known(settings: Settings) -> Iterator[str]:
+    """Sources that seem to be renamed, and events that every config dropped, where a daemon has run already."""
     if not sqlite_path(settings.daemon.state).is_file():
         return
     try:
         with reads.opened(settings.daemon.state) as db:
-            total, newest = audit.count_untold(db), audit.untold(db)
+            total, newest, places = audit.count_untold(db), audit.untold(db), cursors.places(db)
     except StoreError as error:
         yield str(error)
         return
+    for new, old in unwatched.renamed(settings.sources, places):
+        yield unwatched.said(new, old)
     if total:
         yield f"{count(total, 'event')} told to nobody, as every config dropped it; the newest: {_list(newest)}"
 

@@ -12,8 +12,11 @@ from notifyd.cli.options import read_settings
 from notifyd.cli.output import Cell, count, heading, local, print_json, print_table, say
 from notifyd.cli.records import named
 from notifyd.clock import utc_now
-from notifyd.store import audit, notice, reads
+from notifyd.model import rfc3339
+from notifyd.settings import Settings
+from notifyd.store import audit, conditions, notice, reads
 from notifyd.store.audit import ConfigBook, OpenStreak, SourceBook, Status
+from notifyd.store.conditions import Condition
 from notifyd.store.lanes import LaneState
 from notifyd.store.lock import Lock
 
@@ -23,8 +26,9 @@ def status(path: Path, *, as_json: bool) -> None:
     settings = read_settings(path)
     with reads.opened(settings.daemon.state) as db:
         found, lock, state = audit.status(db, utc_now()), Lock(db.path), db.path
+        opened = _opened(conditions.listing(db), settings)
     if as_json:
-        print_json(_json(found, state, _refused(lock, state), alive=lock.held()))
+        print_json({**_json(found, state, _refused(lock, state), alive=lock.held()), "open": opened})
         return
     say(f"{_daemon(lock)} · settings {path} · state {state}")
     say(f"it sends by {fast.said(fast.chosen(settings.daemon.fast))}")
@@ -35,8 +39,28 @@ def status(path: Path, *, as_json: bool) -> None:
     failing = [lane for lane in found.lanes if lane.failing_since]
     print_table(_LANE_COLUMNS, map(_lane_cells, failing), title="Failing channels")
     print_table(_STREAK_COLUMNS, map(_streak_cells, found.streaks), title="Failing schedules")
+    print_table(_OPEN_COLUMNS, [list(each.values()) for each in opened], title="What is open, until it recovers")
     print_table(ATTEMPT_COLUMNS, map(attempt_cells, found.errors), title="The newest attempts that failed")
     _show_balance(found)
+
+
+_OPEN_COLUMNS = ("source", "what", "since", "told as", "its source")
+
+
+def _opened(listed: list[Condition], settings: Settings) -> list[dict[str, Cell]]:
+    """What is open; and whether its source is read, as otherwise nothing can recover."""
+    read = {source.id: source.enabled for source in settings.sources}
+    words = {True: "is read", False: "is disabled: it waits", None: "was removed: it ends when a daemon starts"}
+    return [
+        {
+            "source": each.source,
+            "title": each.event.title,
+            "since": rfc3339(each.event.timestamp),
+            "event": each.event.id,
+            "state": words[read.get(each.source_id)],
+        }
+        for each in listed
+    ]
 
 
 def _daemon(lock: Lock) -> str:

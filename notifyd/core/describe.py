@@ -287,6 +287,27 @@ def channel_recovered(name: str, opened: str, since: datetime, now: datetime, *,
     )
 
 
+def no_longer_watched(opened: Event, source: str, now: datetime, *, paused: bool) -> Event:
+    """The event that closes a condition of a source that is not read any more: whether it goes on, nobody knows."""
+    why = "is disabled in the settings" if paused else "is not in the settings any more"
+    return Event(
+        id=event_id(opened.id, "no longer watched"),
+        event_type=EventType.RECOVERED,
+        severity=Severity.INFO,
+        title=f"No Longer Watched: {source}",
+        message=f"The source {source} {why}, so whether this goes on is not seen any more: {opened.title}.",
+        timestamp=now,
+        connector_id=opened.connector_id,
+        entity_type=opened.entity_type,
+        tenant_id=opened.tenant_id,
+        schedule_id=opened.schedule_id,
+        run_id=opened.run_id,
+        source=source,
+        details={"since": rfc3339(opened.timestamp)},
+        closes=Closes(opened.id, opened.event_type.value),
+    )
+
+
 def test_event(config: str, token: str, now: datetime) -> Event:
     """The event that a person asks for, to see whether a config works. `token` makes it unique."""
     return Event(

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from notifyd.settings import SourceSettings
 from notifyd.sources.batch import Cursor
+from notifyd.sources.errors import SourceError
 from notifyd.sources.mapping import moment_of
 from notifyd.sources.place import WAITING, Place, place_of
+from notifyd.sources.resume import of
 from notifyd.sources.source import Source
 
 COUNTED: Final = 100_000
@@ -49,6 +52,17 @@ def standing(cursor: Cursor) -> Standing:
     begins = place.at is None and (place.window is None or place.window.high is None)
     text = "before a log that is not there yet" if place.strategy == WAITING else _text(place, begins=begins)
     return Standing(text, place.newest, sum(len(gap.ranges) for gap in place.gaps), begins)
+
+
+def same_log(cursor: Cursor, settings: SourceSettings) -> bool:
+    """Whether the cursor is a place in what the settings read: the same database, and the same of it."""
+    if not settings.url.resolved:
+        return False
+    try:
+        kept = place_of(cursor).of
+    except SourceError:
+        return False
+    return kept == of(settings)
 
 
 def lag(source: Source, cursor: Cursor, now: datetime) -> Lag:

@@ -42,6 +42,11 @@ def start(db: Database, source_id: str, name: str, cursor: str, detected: Detect
         books.add(db, f"source:{source_id}", detected.counts)
 
 
+def places(db: Database) -> list[tuple[str, str, str]]:
+    """(source id, name, cursor) of every source that was ever read."""
+    return [(row[0], row[1], row[2]) for row in db.run("SELECT source_id, name, cursor FROM cursors ORDER BY name")]
+
+
 def move(db: Database, source_id: str, name: str, old: str, new: str, to: str, actor: Actor, now: datetime) -> bool:
     """Put the cursor elsewhere, as a person asked for; False where it is not at `old` any more.
 
@@ -107,8 +112,6 @@ def end_outage(
 
 
 def name(db: Database, names: Iterable[tuple[str, str]]) -> None:
-    """Keep the current name of each source id, so that listings show what the file says."""
+    """Keep the current name of each source, given as (name, id), so that listings show what the file says."""
     with db.transaction():
-        db.write_many(
-            "UPDATE cursors SET name = ? WHERE source_id = ?", [(name, source_id) for source_id, name in names]
-        )
+        db.write_many("UPDATE cursors SET name = ? WHERE source_id = ?", list(names))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Notifyd, hook
+from tests.cli.conftest import Notifyd, Past, hook
 from tests.sinks.log import JobLog
 from tests.system.site import Site
 
@@ -52,6 +52,16 @@ def test_how_the_log_is_read(site: Site, jobs: JobLog, notifyd: Notifyd) -> None
     about = {source["name"]: source["about"] for source in notifyd("check", "--json").json["sources"]}
     assert [one["strategy"] for one in about.values()] == ["key", "timestamp"]
     assert about["jobs"]["clock_ahead_seconds"] is None, "SQLite has no clock but ours"
+
+
+def test_a_source_that_seems_to_be_renamed(site: Site, jobs: JobLog, past: Past, notifyd: Notifyd) -> None:
+    jobs.add("ok")
+    site.write(sources=[jobs.source("old")], notifications=[hook("hook")])
+    past.poll()
+    site.write(sources=[jobs.source("new")], notifications=[hook("hook")])
+    assert 'warning: new reads what "old" read, which is in the file no more' in notifyd("check").stdout
+    site.write(sources=[jobs.source("new", id="old")], notifications=[hook("hook")])
+    assert "0 warnings" in notifyd("check").stdout
 
 
 def test_statuses_that_no_mapping_names(site: Site, jobs: JobLog, notifyd: Notifyd) -> None:

@@ -134,3 +134,19 @@ def test_a_source_that_cannot_be_read(site: Site, jobs: JobLog, past: Past, noti
     jobs.connection.execute("DROP TABLE jobs")
     past.poll()
     assert "jobs cannot be read since " in notifyd("status").stdout
+
+
+def test_what_is_open_and_whether_it_can_recover(site: Site, jobs: JobLog, past: Past, notifyd: Notifyd) -> None:
+    for _ in range(3):
+        jobs.add("error", "no")
+    site.write(sources=from_beginning(jobs.source("jobs")), notifications=[hook("hook")])
+    past.poll()
+    (streak,) = site.query("SELECT id FROM events WHERE event_type = 'consecutive_failures'")
+    states = []
+    for sources in ([jobs.source("jobs")], [jobs.source("jobs", enabled=False)], []):
+        site.write(sources=sources, notifications=[hook("hook")])
+        (opened,) = notifyd("status", "--json").json["open"]
+        assert (opened["event"], opened["title"]) == (streak[0], "Multiple Sync Failures: quickbooks")
+        states.append(opened["state"])
+        assert opened["state"] in notifyd("status").stdout
+    assert states == ["is read", "is disabled: it waits", "was removed: it ends when a daemon starts"]

@@ -29,7 +29,7 @@ from tests.system.process import Process
 from tests.system.site import Site, webhook
 
 WRITERS = 8
-LIFE = 2.5
+LIFE = 1.5
 """As many times as it takes from exec to ready, a daemon lives at most before it is killed."""
 
 COLUMNS = {
