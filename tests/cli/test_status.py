@@ -100,7 +100,8 @@ def test_whatever_is_lost_is_named(site: Site, notifyd: Notifyd, sql: str, expec
 def test_a_daemon_that_is_alive_is_known_by_its_lock(site: Site, notifyd: Notifyd) -> None:
     lock = Lock(site.state)
     assert lock.take()
-    assert notifyd("status", "--json").json["daemon"] == {"running": True, "state": str(site.state)}
+    daemon = notifyd("status", "--json").json["daemon"]
+    assert daemon == {"running": True, "state": str(site.state), "settings_refused": []}
     assert notifyd("status").stdout.startswith("the daemon is running, process ")
     lock.release()
     assert notifyd("status", "--json").json["daemon"]["running"] is False
