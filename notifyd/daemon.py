@@ -169,6 +169,7 @@ class Daemon:
     async def _begin(self) -> None:
         """Bring up what the settings say; what may fail comes first, and leaves nothing up where it does."""
         async with AsyncExitStack() as working:
+            self.sender.most_per_minute = self.settings.daemon.max_notifications_per_minute
             await self._open_lanes()
             await self.saved.start()
             await self._start_server(working)

@@ -262,6 +262,7 @@ class Reason(enum.StrEnum):
     FIRST = "first"  # the first event of a group
     DIGEST = "digest"  # what gathered in a window
     HELD = "held"  # what a filter held back until now
+    FLOOD = "flood"  # what gathered as there was more than may be told within a minute
     RECOVERY = "recovery"
     TEST = "test"
 

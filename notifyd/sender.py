@@ -17,7 +17,7 @@ from notifyd.clock import Clock
 from notifyd.core.retry import next_attempt
 from notifyd.errors import NotifydError
 from notifyd.lane import Lane
-from notifyd.model import Outcome, Result
+from notifyd.model import Outcome, Reason, Result
 from notifyd.observe.health import SENDER, Health
 from notifyd.store import outbox
 from notifyd.store.admission import Capacity
@@ -46,6 +46,7 @@ class Sender:
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self.lanes, self.store, self.clock, self.health, self.jitter = lanes, store, clock, health, jitter
+        self.most_per_minute: int | None = None  # over all lanes
         self._settled: list[Settled] = []
         self._attempts: dict[asyncio.Task[None], Claimed] = {}
         self._awaited: dict[str, list[asyncio.Future[None]]] = {}  # by delivery id
@@ -138,7 +139,7 @@ class Sender:
             lanes = dict(self.lanes)
             settled, self._settled = self._settled, []
             try:
-                claimed = await self.store(outbox.turn, settled, capacities(lanes), self.clock())
+                claimed = await self.store(outbox.turn, settled, capacities(lanes), self.clock(), self.most_per_minute)
             except BaseException:
                 self._settled = settled + self._settled
                 raise
@@ -154,6 +155,9 @@ class Sender:
                     future.set_result(None)
 
     def _begin(self, lane: Lane, claimed: Claimed) -> None:
+        if claimed.notification.reason is Reason.FLOOD and claimed.tries == 1:
+            count = claimed.notification.count
+            log.warning("more than max_notifications_per_minute: it gathered", config=lane.recipient.name, events=count)
         lane.in_flight += 1
         task = asyncio.create_task(self._attempt(lane, claimed), name=f"attempt {claimed.notification.id}")
         self._attempts[task] = claimed
@@ -184,7 +188,7 @@ class Sender:
     async def _rest(self) -> None:
         """Wait until something wakes the sender, the next delivery is due, or it is time to look around."""
         now = self.clock()
-        due = await self.store(outbox.next_due, capacities(self.lanes), now)
+        due = await self.store(outbox.next_due, capacities(self.lanes), now, self.most_per_minute)
         wait = LOOK_AROUND if due is None else (due - now).total_seconds()
         try:
             await asyncio.wait_for(self._woken.wait(), min(max(wait, A_MOMENT), LOOK_AROUND))

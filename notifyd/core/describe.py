@@ -360,6 +360,15 @@ def with_missed(event: Event, count: int) -> Event:
     )
 
 
+def with_flood(event: Event) -> Event:
+    """The headline of a digest that gathered because of the cap on all notifications: the notice that says so."""
+    return replace(
+        event,
+        message=f"{event.message}\n\nThere was more than `max_notifications_per_minute` lets through, so everything "
+        "gathered in this message; nothing is lost.",
+    )
+
+
 def actions(
     event_type: EventType, connector: str | None, advice: tuple[Advice, ...], *, auth: bool = False
 ) -> tuple[str, ...]:

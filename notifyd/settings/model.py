@@ -61,6 +61,13 @@ class DaemonSettings(Table):
     audit_retention: Annotated[Duration, AfterValidator(at_least("1h"))] = Field(
         timedelta(days=365), description="How long it is kept who did what through the API."
     )
+    max_notifications_per_minute: int | None = Field(
+        None,
+        ge=1,
+        le=100_000,
+        description="The last dam: how many may leave within any minute, over all configs; beyond it everything "
+        "gathers. Default: no limit.",
+    )
     fast: Fast = Field(
         None, description="Whether the extra `fast` sends (httptools on uvloop). Default: where it is installed."
     )
@@ -274,7 +281,9 @@ class TemplateTable(Table):
 class Delivery(Table):
     """How much at a time, for how long it is tried, and when it is too old to matter."""
 
-    max_concurrency: int = Field(8, ge=1, le=64, description="Attempts at once.")
+    max_concurrency: int = Field(
+        8, ge=1, le=8, description="Attempts at once; eight at most, as many as an endpoint has connections."
+    )
     max_per_minute: int | None = Field(
         None, ge=1, le=100_000, description="Attempts that may begin within any minute; tests are not counted."
     )

@@ -13,6 +13,7 @@ from notifyd.core.breaker import Breaker, Standing
 from notifyd.core.plan import Recipient
 from notifyd.model import rfc3339
 from notifyd.store import lanes, rows
+from notifyd.store.dam import Room
 from notifyd.store.database import Database
 from notifyd.store.planning import UNSENT
 
@@ -55,9 +56,11 @@ class Due:
         return self.at is not None and self.at <= now
 
 
-def due(db: Database, capacities: Mapping[str, Capacity], now: datetime) -> list[Due]:
-    """When each lane with room can claim next; lanes whose breaker is not closed come last."""
+def due(db: Database, capacities: Mapping[str, Capacity], now: datetime, room: Room | None = None) -> list[Due]:
+    """When each lane with room can claim next; lanes whose breaker is not closed come last. `room` is that of all."""
     admitted = [*_admitted(db, capacities.values(), now)]
+    if room is not None and not room.free:
+        admitted = [replace(each, free=0, opens_at=max(each.opens_at, room.opens_at)) for each in admitted]
     found = {row[0]: row[1:] for row in db.run(_DUE, [rows.dump([_lane(each) for each in admitted])])}
     return [Due(each, _earliest(each, *found[each.lane.recipient.id])) for each in admitted]
 

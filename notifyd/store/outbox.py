@@ -7,6 +7,7 @@ does, so a crash at any moment leaves either an attempt that is settled or one t
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +17,7 @@ from datetime import datetime
 from notifyd.core import describe
 from notifyd.core.plan import release
 from notifyd.model import Finding, Notification, Outcome, Reason, Result, rfc3339
-from notifyd.store import admission, books, ends, expiry, planning, rows, tally
+from notifyd.store import admission, books, dam, ends, expiry, planning, rows, tally
 from notifyd.store.admission import Admission, Capacity
 from notifyd.store.database import Database
 from notifyd.store.lanes import Ended, fold
@@ -59,20 +60,31 @@ class Settled:
         return self.retry_at is None and self.outcome.result is not Result.SENT
 
 
-def turn(db: Database, settled: Sequence[Settled], lanes: Mapping[str, Capacity], now: datetime) -> list[Claimed]:
-    """Settle what ended and claim what is due, in one transaction. `lanes` by config id."""
-    if not settled and not _anything_due(db, lanes, now):
+def turn(
+    db: Database,
+    settled: Sequence[Settled],
+    lanes: Mapping[str, Capacity],
+    now: datetime,
+    most_per_minute: int | None = None,
+) -> list[Claimed]:
+    """Settle what ended and claim what is due, in one transaction. `lanes` by config id; `most_per_minute` over all."""
+    if not settled and not _anything_due(db, lanes, now, most_per_minute):
         return []
     with db.transaction():
         settle(db, settled)
         _release_held(db, lanes, now)
-        due = admission.due(db, lanes, now)
-        return [claimed for each in due if each.by(now) for claimed in _claim(db, each.admission, now)]
+        if most_per_minute is None:
+            due = admission.due(db, lanes, now)
+            return [claimed for each in due if each.by(now) for claimed in _claim(db, each.admission, now)]
+        return _claim_within(db, lanes, dam.room(db, most_per_minute, now), now)
 
 
-def next_due(db: Database, lanes: Mapping[str, Capacity], now: datetime) -> datetime | None:
+def next_due(
+    db: Database, lanes: Mapping[str, Capacity], now: datetime, most_per_minute: int | None = None
+) -> datetime | None:
     """When a lane can claim next, or the next hold ends; None if nothing waits that a turn of these lanes can move."""
-    moments = [each.at for each in admission.due(db, lanes, now)]
+    room = None if most_per_minute is None else dam.room(db, most_per_minute, now)
+    moments = [each.at for each in admission.due(db, lanes, now, room)]
     moments += [rows.moment(until) for (until,) in db.run(_NEXT_HOLD, [rows.dump([*lanes])])]
     return min((moment for moment in moments if moment), default=None)
 
@@ -195,8 +207,8 @@ def cancel(db: Database, config_id: str, why: str, now: datetime) -> int:
 # -- claiming ----------------------------------------------------------------------------------------
 
 
-def _anything_due(db: Database, lanes: Mapping[str, Capacity], now: datetime) -> bool:
-    due = next_due(db, lanes, now)
+def _anything_due(db: Database, lanes: Mapping[str, Capacity], now: datetime, most_per_minute: int | None) -> bool:
+    due = next_due(db, lanes, now, most_per_minute)
     return due is not None and due <= now
 
 
@@ -222,6 +234,18 @@ def _release_held(db: Database, lanes: Mapping[str, Capacity], now: datetime) ->
     )
     for (config_id, what), count in twice.items():
         books.add(db, f"config:{config_id}", {what: -count})
+
+
+def _claim_within(db: Database, lanes: Mapping[str, Capacity], room: dam.Room, now: datetime) -> list[Claimed]:
+    """Claim no more than there is room for, and share it between the lanes."""
+    dam.gather(db, [lane.recipient for lane in lanes.values()], room.free, now)
+    due = [each.admission for each in admission.due(db, lanes, now, room) if each.by(now)]
+    claimed, left = [], room.free
+    for waiting, admitted in zip(range(len(due), 0, -1), due, strict=True):
+        share = min(admitted.free, math.ceil(left / waiting))
+        claimed += (found := _claim(db, replace(admitted, free=share), now))
+        left -= sum(each.notification.reason is not Reason.TEST for each in found)
+    return claimed
 
 
 def _claim(db: Database, admitted: Admission, now: datetime) -> list[Claimed]:
@@ -312,6 +336,7 @@ def _notification(db: Database, lane: Capacity, row: _Due) -> Notification:
         first, last = rows.moment(ends[0]), rows.moment(ends[1])
     sample = tuple(events)
     headline = sample[0] if row.count == 1 else describe.digest(sample, row.count, first, last, row.id)
+    headline = describe.with_flood(headline) if row.reason == Reason.FLOOD.value else headline
     headline = describe.with_missed(headline, row.missed) if row.missed else headline
     conditions = {event[-1] for event in found}
     return Notification(

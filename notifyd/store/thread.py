@@ -7,13 +7,19 @@ import sqlite3
 from collections.abc import Callable
 from typing import Concatenate, ParamSpec, TypeVar
 
-from peewee import DatabaseError
+from peewee import DatabaseError, DataError, IntegrityError, InterfaceError, ProgrammingError
 
 from notifyd.store.database import Database, StoreError
 from notifyd.threads import Worker
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_BUGS = (
+    DataError, IntegrityError, InterfaceError, ProgrammingError,
+    sqlite3.DataError, sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError,
+)  # fmt: skip
+"""What a statement of ours does wrong, and not the database."""
 
 
 class StoreThread:
@@ -30,7 +36,7 @@ class StoreThread:
     async def __call__(self, function: Callable[Concatenate[Database, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `function(database, …)` on the store thread. What it began it ends, also when the caller is cancelled.
 
-        Raises StoreError where the database refuses: locked, full, broken.
+        Raises StoreError where the database refuses: locked, full, broken. A bug of ours stays what it is.
         """
         future = self._worker.submit(lambda: self._turn(function, *args, **kwargs))
         return await asyncio.wrap_future(future)
@@ -44,6 +50,8 @@ class StoreThread:
         note = ""
         try:
             result = function(self.database, *args, **kwargs)
+        except _BUGS:
+            raise  # with its traceback: no state DB mends it
         except (DatabaseError, sqlite3.Error) as error:
             note = f"the state DB {self.database.path} cannot be used: {error}"
             raise StoreError(note) from error

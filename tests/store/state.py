@@ -37,6 +37,7 @@ class State:
 
     def __init__(self, db: Database, recipients: Sequence[Recipient] = (OPS,), free: int = 8, **delivery: Any) -> None:
         self.db, self.recipients, self.free, self.delivery = db, recipients, free, delivery
+        self.most_per_minute: int | None = delivery.pop("most_per_minute", None)
         self.now = NOON
         if cursors.get(db, SOURCE) is None:
             cursors.start(db, SOURCE, "shop", "0", Detected(), self.now)
@@ -59,7 +60,7 @@ class State:
     # -- what comes out --------------------------------------------------------------------------
 
     def turn(self, *settled: Settled) -> list[Claimed]:
-        return outbox.turn(self.db, settled, self.lanes, self.now)
+        return outbox.turn(self.db, settled, self.lanes, self.now, self.most_per_minute)
 
     @property
     def lanes(self) -> dict[str, Capacity]:
@@ -67,7 +68,7 @@ class State:
 
     @property
     def next_due(self) -> datetime | None:
-        return outbox.next_due(self.db, self.lanes, self.now)
+        return outbox.next_due(self.db, self.lanes, self.now, self.most_per_minute)
 
     def claim(self) -> Claimed:
         """The one delivery that is due."""
