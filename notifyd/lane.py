@@ -6,7 +6,7 @@ import asyncio
 import math
 import traceback
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from types import FrameType
 from typing import Any, NamedTuple
@@ -17,6 +17,7 @@ from notifyd.api import Channel, HttpOptions, Logger, Notification, Reject, Retr
 from notifyd.api.masking import masked, secrets_of
 from notifyd.context import Attempt, ChannelLog, CheckUp, Words, last_note, last_status
 from notifyd.context import text_of as plain
+from notifyd.core.pace import Pace
 from notifyd.core.plan import Recipient
 from notifyd.errors import NotifydError
 from notifyd.filtering import recipient_of, text_of
@@ -55,8 +56,10 @@ class Lane:
     template: Template
     public_url: str
     delivery: Delivery
+    seats: asyncio.Semaphore
     secrets: tuple[str, ...] = ()
-    in_flight: int = 0
+    in_flight: int = 0  # claimed, and not ended
+    pace: Pace = field(default_factory=Pace)
 
     async def open(self) -> None:
         """Let the channel make its connections. One that cannot is a bug that its attempts will show."""
@@ -101,16 +104,21 @@ class Lane:
 
     @property
     def capacity(self) -> Capacity:
-        """How many more attempts it may begin now; each lease is longer than any attempt can take."""
+        """How many more it may claim at this turn; each lease is longer than any attempt can take, and its wait."""
         return Capacity(
             self.recipient,
             self.notification_type,
-            free=self.delivery.max_concurrency - self.in_flight,
+            free=self._most() - self.in_flight,
             lease=self.timeout + timedelta(seconds=60),
             busy=self.in_flight,
             max_per_minute=self.delivery.max_per_minute,
             expire_after=self.delivery.expire_after or None,
         )
+
+    def _most(self) -> int:
+        """Where a minute has room for so many only, none is claimed before its time."""
+        at_once = self.delivery.max_concurrency
+        return at_once if self.delivery.max_per_minute else self.pace.most(at_once)
 
     async def attempt(self, notification: Notification, number: int, now: datetime) -> Outcome:
         """Send once. Whatever the channel does, the answer is an Outcome, without a secret in it.
@@ -190,6 +198,7 @@ def lane_of(
         notification.template,
         public_url or "",
         notification.delivery,
+        asyncio.Semaphore(notification.delivery.max_concurrency),
         secrets,
     )
 

@@ -10,6 +10,7 @@ import asyncio
 import random
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from typing import cast
 
 import structlog
 
@@ -48,7 +49,9 @@ class Sender:
         self.lanes, self.store, self.clock, self.health, self.jitter = lanes, store, clock, health, jitter
         self.most_per_minute: int | None = None  # over all lanes
         self._settled: list[Settled] = []
+        self._returned: list[Claimed] = []  # that were not begun
         self._attempts: dict[asyncio.Task[None], Claimed] = {}
+        self._waiting: set[asyncio.Task[None]] = set()  # those of them that have not begun
         self._awaited: dict[str, list[asyncio.Future[None]]] = {}  # by delivery id
         self._turning = asyncio.Lock()
         self._woken = asyncio.Event()
@@ -68,6 +71,9 @@ class Sender:
         self._stopping = True
         self.wake()
         await asyncio.wait([self._loop])
+        for task in self._waiting:
+            task.cancel()
+            self._returned.append(self._attempts.pop(task))
         if self._attempts:
             await asyncio.wait(self._attempts, timeout=grace)
         for task, claimed in list(self._attempts.items()):
@@ -75,14 +81,14 @@ class Sender:
             outcome = Outcome(Result.UNKNOWN, "unknown: the daemon stopped")
             self._settled.append(Settled(claimed, outcome, self.clock(), self.clock(), retry_at=self.clock()))
         try:
-            await self.store(_settle_all, self._settled)
+            await self.store(_settle_all, self._settled, self._returned)
         except Exception as error:
             count = len(self._settled)
             log.error(
                 "what was sent last could not be recorded; the next start repeats it", count=count, why=str(error)
             )
-        self._recorded(item.claimed for item in self._settled)
-        self._attempts, self._settled = {}, []
+        self._recorded([*(item.claimed for item in self._settled), *self._returned])
+        self._attempts, self._settled, self._returned = {}, [], []
 
     def attempted(self, delivery_id: str) -> asyncio.Future[None]:
         """Done once an attempt at the delivery has ended and is recorded, or the sender has stopped."""
@@ -113,7 +119,7 @@ class Sender:
             try:
                 claimed = await self._turn()
                 self._succeeded()
-                if not claimed and not self._settled:
+                if not claimed and not self._settled and not self._returned:
                     await self._rest()
             except Exception as error:
                 self._failed(error)
@@ -137,15 +143,21 @@ class Sender:
     async def _turn(self) -> list[Claimed]:
         async with self._turning:
             lanes = dict(self.lanes)
+            for lane in lanes.values():
+                lane.pace.turned()
+            falls = {config_id: lane.pace.falls for config_id, lane in lanes.items()}
             settled, self._settled = self._settled, []
+            returned, self._returned = self._returned, []
             try:
-                claimed = await self.store(outbox.turn, settled, capacities(lanes), self.clock(), self.most_per_minute)
+                claimed = await self.store(
+                    outbox.turn, settled, capacities(lanes), self.clock(), self.most_per_minute, returned
+                )
             except BaseException:
-                self._settled = settled + self._settled
+                self._settled, self._returned = settled + self._settled, returned + self._returned
                 raise
             self._recorded(item.claimed for item in settled)
             for each in claimed:
-                self._begin(lanes[each.config_id], each)
+                self._begin(lanes[each.config_id], each, falls[each.config_id])
         return claimed
 
     def _recorded(self, attempts: Iterable[Claimed]) -> None:
@@ -154,19 +166,34 @@ class Sender:
                 if not future.done():
                     future.set_result(None)
 
-    def _begin(self, lane: Lane, claimed: Claimed) -> None:
+    def _begin(self, lane: Lane, claimed: Claimed, falls: int) -> None:
         if claimed.notification.reason is Reason.FLOOD and claimed.tries == 1:
             count = claimed.notification.count
             log.warning("more than max_notifications_per_minute: it gathered", config=lane.recipient.name, events=count)
         lane.in_flight += 1
-        task = asyncio.create_task(self._attempt(lane, claimed), name=f"attempt {claimed.notification.id}")
+        task = asyncio.create_task(self._seated(lane, claimed, falls), name=f"attempt {claimed.notification.id}")
         self._attempts[task] = claimed
+        self._waiting.add(task)
         task.add_done_callback(lambda done: self._ended(lane, done))
 
     def _ended(self, lane: Lane, task: asyncio.Task[None]) -> None:
         self._attempts.pop(task, None)
+        self._waiting.discard(task)
         lane.in_flight -= 1
         self.wake()
+
+    async def _seated(self, lane: Lane, claimed: Claimed, falls: int) -> None:
+        """An attempt, once one of the lane's seats is free; or, if another failed since the claim, none for now."""
+        waits = lane.seats.locked()
+        if waits and lane.pace.falls != falls:
+            self._returned.append(claimed)
+            return
+        async with lane.seats:
+            self._waiting.discard(cast("asyncio.Task[None]", asyncio.current_task()))
+            if waits and (self._stopping or lane.pace.falls != falls):
+                self._returned.append(claimed)
+            else:
+                await self._attempt(lane, claimed)
 
     async def _attempt(self, lane: Lane, claimed: Claimed) -> None:
         started = self.clock()
@@ -182,6 +209,7 @@ class Sender:
                 outcome.after,
                 lane.delivery.retry_for,
             )
+        lane.pace.ended(sent=outcome.result is Result.SENT)
         self._settled.append(Settled(claimed, outcome, started, finished, retry_at))
         _say(lane, claimed, outcome, dead=self._settled[-1].dead)
 
@@ -201,10 +229,11 @@ def capacities(lanes: Mapping[str, Lane]) -> dict[str, Capacity]:
     return {config_id: lane.capacity for config_id, lane in lanes.items()}
 
 
-def _settle_all(database: Database, settled: list[Settled]) -> None:
-    if settled:
+def _settle_all(database: Database, settled: list[Settled], returned: list[Claimed]) -> None:
+    if settled or returned:
         with database.transaction():
             outbox.settle(database, settled)
+            outbox.give_back(database, returned)
 
 
 def _say(lane: Lane, claimed: Claimed, outcome: Outcome, *, dead: bool) -> None:

@@ -17,17 +17,21 @@ class Pace:
     """Of one config. `falls` counts its failures: what was claimed before one, and has not begun, is not to begin."""
 
     sent: int = 0  # since the last turn
+    ahead: int = 0
     falls: int = 0
 
-    def well(self) -> None:
-        """An attempt was sent."""
-        self.sent += 1
+    def ended(self, *, sent: bool) -> None:
+        """An attempt has ended."""
+        if sent:
+            self.sent += 1
+        else:
+            self.sent = self.ahead = 0
+            self.falls += 1
 
-    def fell(self) -> None:
-        """An attempt failed."""
-        self.sent, self.falls = 0, self.falls + 1
+    def turned(self) -> None:
+        """The sender takes a turn."""
+        self.sent, self.ahead = 0, min(2 * self.sent, MOST)
 
-    def turn(self, at_once: int) -> int:
+    def most(self, at_once: int) -> int:
         """How many may be claimed and not yet ended, where `at_once` are attempted at a time."""
-        sent, self.sent = self.sent, 0
-        return max(at_once, min(2 * sent, MOST))
+        return max(at_once, self.ahead)

@@ -66,12 +66,15 @@ def turn(
     lanes: Mapping[str, Capacity],
     now: datetime,
     most_per_minute: int | None = None,
+    returned: Sequence[Claimed] = (),
 ) -> list[Claimed]:
-    """Settle what ended and claim what is due, in one transaction. `lanes` by config id; `most_per_minute` over all."""
-    if not settled and not _anything_due(db, lanes, now, most_per_minute):
+    """Settle what ended, take back what was not begun, and claim what is due, in one transaction. `lanes` by config id;
+    `most_per_minute` over all."""
+    if not settled and not returned and not _anything_due(db, lanes, now, most_per_minute):
         return []
     with db.transaction():
         settle(db, settled)
+        give_back(db, returned)
         _release_held(db, lanes, now)
         if most_per_minute is None:
             due = admission.due(db, lanes, now)
@@ -127,6 +130,22 @@ def in_flight(db: Database) -> list[str]:
         " ON d.id = h.delivery_id WHERE d.state = 'sending' AND h.finished_at IS NULL ORDER BY config_name"
     )
     return [f"{config} ({channel})" for config, channel in rows]
+
+
+def give_back(db: Database, returned: Iterable[Claimed]) -> None:
+    """What was claimed and not begun is as it was before: no attempt was made, so none is kept."""
+    items = [(claimed.notification.id, claimed.attempt, claimed.lease) for claimed in returned]
+    db.write_many(
+        "DELETE FROM notification_history WHERE delivery_id = ? AND attempt = ? AND finished_at IS NULL"
+        " AND EXISTS (SELECT 1 FROM deliveries d WHERE d.id = delivery_id AND d.lease = ?)",
+        items,
+    )
+    db.write_many(
+        "UPDATE deliveries SET state = iif(attempts = 1, 'pending', 'retrying'), attempts = attempts - 1,"
+        " first_attempt_at = iif(attempts = plan_from + 1, NULL, first_attempt_at), lease = NULL, lease_until = NULL"
+        " WHERE id = ? AND attempts = ? AND lease = ? AND state = 'sending'",
+        items,
+    )
 
 
 def take_up(db: Database, now: datetime, *, all_leases: bool) -> int:
@@ -261,7 +280,8 @@ def _claim(db: Database, admitted: Admission, now: datetime) -> list[Claimed]:
         elif len(chosen) - tests == admitted.free or not _may_leave(db, lane, row, now):
             continue
         chosen.append(row)
-    claimed = [_claimed(db, lane, row, now) for row in chosen]
+    events = _events_of(db, [row.id for row in chosen if row.count == 1])
+    claimed = [_claimed(db, lane, row, now, events.get(row.id)) for row in _with_missed(db, lane, chosen)]
     _write_claims(db, lane, claimed, chosen, now)
     return claimed
 
@@ -309,12 +329,21 @@ def _due(db: Database, admitted: Admission, now: datetime) -> list[_Due]:
     return sorted(found, key=lambda row: (row.due_at, row.seq))
 
 
-def _claimed(db: Database, lane: Capacity, row: _Due, now: datetime) -> Claimed:
-    if row.attempts == row.plan_from and not row.is_test:
-        row = replace(row, missed=expiry.missed(db, lane.recipient.id, row.id))
+def _with_missed(db: Database, lane: Capacity, chosen: Iterable[_Due]) -> Iterable[_Due]:
+    """The first of them that may tells what expired; then nothing is left for the others to tell."""
+    told = False
+    for row in chosen:
+        if told or row.missed or row.attempts != row.plan_from or row.is_test:
+            yield row
+        else:
+            told = True
+            yield replace(row, missed=expiry.missed(db, lane.recipient.id, row.id))
+
+
+def _claimed(db: Database, lane: Capacity, row: _Due, now: datetime, event: rows.Row | None) -> Claimed:
     return Claimed(
         config_id=lane.recipient.id,
-        notification=_notification(db, lane, row),
+        notification=_notification(db, lane, row, [event] if event else _members(db, row)),
         attempt=row.attempts + 1,
         tries=row.attempts + 1 - row.plan_from,
         first_attempt_at=rows.moment(row.first_attempt_at) or now,
@@ -322,17 +351,34 @@ def _claimed(db: Database, lane: Capacity, row: _Due, now: datetime) -> Claimed:
     )
 
 
-def _notification(db: Database, lane: Capacity, row: _Due) -> Notification:
-    """The delivery's events as one notification: the same at each attempt, for its members are frozen."""
-    members = "FROM verdicts v JOIN events e ON e.id = v.event_id WHERE v.delivery_id = ?"
+_MEMBERS = "FROM verdicts v JOIN events e ON e.id = v.event_id WHERE v.delivery_id = ?"
+
+
+def _events_of(db: Database, delivery_ids: list[str]) -> dict[str, rows.Row]:
+    """The event of each delivery that tells one, as one statement for all of them."""
+    found = db.run(
+        f"SELECT v.delivery_id, {_EVENT}, e.condition FROM json_each(?) k JOIN verdicts v ON v.delivery_id = k.value"
+        " JOIN events e ON e.id = v.event_id",
+        [rows.dump(delivery_ids)],
+    )
+    return {row[0]: row[1:] for row in found}
+
+
+def _members(db: Database, row: _Due) -> list[rows.Row]:
+    """The events of a digest, at most SAMPLES: the first, and the last of all."""
     limit = SAMPLES - 1 if row.count > SAMPLES else SAMPLES
-    found = db.run(f"SELECT {_EVENT}, e.condition {members} ORDER BY e.seq LIMIT {limit}", [row.id])
+    found = db.run(f"SELECT {_EVENT}, e.condition {_MEMBERS} ORDER BY e.seq LIMIT {limit}", [row.id])
     if row.count > SAMPLES:
-        found += db.run(f"SELECT {_EVENT}, e.condition {members} ORDER BY e.seq DESC LIMIT 1", [row.id])
+        found += db.run(f"SELECT {_EVENT}, e.condition {_MEMBERS} ORDER BY e.seq DESC LIMIT 1", [row.id])
+    return found
+
+
+def _notification(db: Database, lane: Capacity, row: _Due, found: Sequence[rows.Row]) -> Notification:
+    """The delivery's events as one notification: the same at each attempt, for its members are frozen."""
     events = [rows.event_of(event) for event in found]
     first, last = min(e.timestamp for e in events), max(e.timestamp for e in events)
     if row.count > SAMPLES:
-        ends = db.run(f"SELECT MIN(e.timestamp), MAX(e.timestamp) {members}", [row.id])[0]
+        ends = db.run(f"SELECT MIN(e.timestamp), MAX(e.timestamp) {_MEMBERS}", [row.id])[0]
         first, last = rows.moment(ends[0]), rows.moment(ends[1])
     sample = tuple(events)
     headline = sample[0] if row.count == 1 else describe.digest(sample, row.count, first, last, row.id)

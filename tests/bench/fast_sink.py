@@ -41,7 +41,8 @@ class Count:
 
     def tell(self) -> None:
         """Answer one line."""
-        sys.stdin.readline()
+        if not sys.stdin.readline():
+            sys.exit()  # nobody is there any more
         told = {"requests": self.requests, "told": len(self.told), "first": self.first, "last": self.last}
         print(json.dumps(told), flush=True)
 

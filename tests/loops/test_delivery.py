@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -297,3 +298,28 @@ async def test_no_secret_is_in_what_is_kept_and_said(
     assert token not in str(site.query("SELECT * FROM notification_history"))
     assert token not in str(site.query("SELECT * FROM notification_configs"))
     assert token.encode() not in site.state.read_bytes()
+
+
+async def test_a_quick_endpoint_has_many_claimed_and_one_that_fails_gives_them_back(
+    site: Site, jobs: JobLog, sink: HttpSink, running: Running
+) -> None:
+    site.write(sources=[jobs.source("jobs")], notifications=[webhook("hook", sink.url, timeout="30s")])
+    claimed = "SELECT COUNT(*) FROM deliveries WHERE state = 'sending'"
+    asked = most = 0
+
+    def answer(_: Request) -> Any:
+        nonlocal asked, most
+        asked += 1
+        most = max(most, site.value(claimed)) if asked % 20 == 0 else most
+        return 200 if asked < 300 else 503 if asked == 300 else HANG
+
+    sink.answer = answer
+    async with running():
+        jobs.write(jobs.row("error", "no", job=f"job {number}") for number in range(500))
+        await sink.wait_for(300, timeout=30)
+        await until(lambda: site.value(claimed) <= 8, 5, "what waits was given back")
+        unended = "SELECT COUNT(*) FROM notification_history WHERE finished_at IS NULL"
+        assert site.value(unended) == site.value(claimed)
+        assert site.value("SELECT COUNT(*) FROM deliveries WHERE state IN ('pending', 'retrying')") >= 500 - 300 - 8
+        assert most > 8
+    assert site.imbalances() == []

@@ -139,6 +139,38 @@ def test_a_delivery_has_one_id_for_ever(state: State) -> None:
     assert (first.attempt, again.attempt) == (1, 2)
 
 
+@pytest.mark.parametrize("attempts", [0, 1])
+def test_what_was_claimed_and_not_begun_is_as_before(state: State, attempts: int) -> None:
+    state.tell(finding("1"))
+    if attempts:
+        state.fail(state.claim(), retry_minutes=1)
+        state.later(1)
+    before = state.db.run("SELECT * FROM deliveries"), state.db.run("SELECT * FROM notification_history")
+    claimed = state.claim()
+    assert outbox.turn(state.db, [], {}, state.now, returned=[claimed]) == []
+    assert (state.db.run("SELECT * FROM deliveries"), state.db.run("SELECT * FROM notification_history")) == before
+    again = state.claim()
+    assert (again.notification, again.attempt, again.tries) == (claimed.notification, attempts + 1, attempts + 1)
+
+
+def test_what_was_taken_up_meanwhile_is_not_given_back(state: State) -> None:
+    state.tell(finding("1"))
+    late = state.claim()
+    outbox.take_up(state.db, state.now, all_leases=True)
+    second = state.claim()
+    outbox.turn(state.db, [], {}, state.now, returned=[late])
+    assert (state.states, second.attempt) == (["sending"], 2)
+    assert state.db.run("SELECT attempt FROM notification_history ORDER BY attempt") == [(1,), (2,)]
+
+
+def test_one_claim_tells_each_delivery_its_own_event(db: Database) -> None:
+    state = State(db, [DEV])
+    state.tell(*failures(1, 8))
+    claimed = state.turn()
+    assert [told_by(each) for each in claimed] == [[str(number)] for number in range(1, 9)]
+    assert [each.notification.thread for each in claimed] == [None] * 8
+
+
 def test_the_oldest_are_claimed_first_and_no_more_than_are_free(db: Database) -> None:
     state = State(db, [DEV], free=2)
     state.tell(*failures(1, 5))
