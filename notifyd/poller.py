@@ -84,35 +84,37 @@ class Poller:
     async def _batch(self) -> bool:
         """One batch, one transaction. True if it reached the end of the log, and counts."""
         now = self.clock()
-        checkpoint = await self._checkpoint(now)
-        batch, gone = await self._read(checkpoint, now)
-        detected = await self._detect(batch, gone, now)
+        checkpoint, known = await self._known(now)
+        batch, gone = await self._read(checkpoint, list(known.watched), now)
+        detected = await self._detect(batch, gone, known, now)
         if self._anything_new(batch, checkpoint, detected, now):
             return await self._commit(checkpoint, batch, detected, now) and batch.at_end
         return batch.at_end
 
-    async def _checkpoint(self, now: datetime) -> Checkpoint:
-        """Where reading has come to; at the first start, where it begins."""
+    async def _known(self, now: datetime) -> tuple[Checkpoint, Memory]:
+        """Where reading has come to, with what is watched and due; at the first start, where it begins."""
         source_id = self.settings.id
-        if found := await self.store(cursors.get, source_id):
-            return found
+        checkpoint, known = await self.store(cursors.glance, source_id, now, self.origin)
+        if checkpoint:
+            return checkpoint, known
         start = await self._reading.run(self._reading.source.start, now)
         watched = detect(Memory(), start.records, self.rules, self.origin)
         await self.store(cursors.start, source_id, self.name, start.cursor, watched, now)
         log.info("reading begins", source=self.name, start=str(self.settings.start), running=len(watched.watch))
-        return Checkpoint(start.cursor, epoch=0)
+        return await self._known(now)
 
-    async def _read(self, checkpoint: Checkpoint, now: datetime) -> tuple[Batch, list[str]]:
+    async def _read(self, checkpoint: Checkpoint, watched: list[str], now: datetime) -> tuple[Batch, list[str]]:
         """The watched rows as they are now, then the new ones; and the keys of watched rows that are gone."""
-        watched = await self.store(memory.watched, self.settings.id)
-        seen = await self._reading.run(self._reading.source.look_up, list(watched), now) if watched else {}
+        seen = await self._reading.run(self._reading.source.look_up, watched, now) if watched else {}
         batch = await self._reading.run(self._reading.source.read, checkpoint.cursor, now)
         records = [*seen.values(), *batch.records] if seen else batch.records
         return replace(batch, records=records), [key for key in watched if key not in seen]
 
-    async def _detect(self, batch: Batch, gone: Sequence[str], now: datetime) -> Detected:
+    async def _detect(self, batch: Batch, gone: Sequence[str], known: Memory, now: datetime) -> Detected:
         tick = now if batch.at_end else None
         origin = replace(self.origin, epoch=batch.epoch)
+        if batch.at_end and not batch.records and not gone and not known.runs and not known.streaks:
+            return detect(known, [Tick(now)], self.rules, origin)  # nothing to fold: not worth a thread
         known = await self.store(memory.load, self.settings.id, batch.records, tick, origin, gone)
         inputs: list[Input] = [*(Gone(key, now) for key in gone), *batch.records]
         if batch.at_end:

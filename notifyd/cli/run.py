@@ -8,9 +8,11 @@ from pathlib import Path
 
 import typer
 
-from notifyd import fast, service
-from notifyd.cli.output import complain
-from notifyd.observe import logs, printed
+from notifyd.lean import without
+
+with without("rich"):  # structlog would draw tracebacks with it, which ours are not
+    from notifyd import fast, service
+    from notifyd.observe import logs, printed
 from notifyd.settings import load
 from notifyd.store.errors import StateUnusable
 
@@ -28,5 +30,7 @@ def run(path: Path) -> None:
     try:
         fast.run(service.serve(settings), fast.chosen(settings.daemon.fast))
     except StateUnusable as error:
+        from notifyd.cli.output import complain  # not above, as it is made of rich
+
         complain(str(error))
         raise typer.Exit(NEEDS_A_PERSON) from None

@@ -8,9 +8,11 @@ import urllib.parse
 from dataclasses import dataclass
 from typing import Self
 
-import httpx
-
 from notifyd.api import Reject
+from notifyd.lean import without
+
+with without("click", "pygments", "rich"):  # of httpx's own command
+    import httpx
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 

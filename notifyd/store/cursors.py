@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from notifyd.core.detect import Detected
+from notifyd.core.detect import Detected, Memory
 from notifyd.core.plan import Recipient
+from notifyd.core.rules import Origin
 from notifyd.model import Finding, Verdict, rfc3339
 from notifyd.store import books, commit, memory, rows, trail
 from notifyd.store.commit import Committed
@@ -27,6 +28,11 @@ def get(db: Database, source_id: str) -> Checkpoint | None:
     """The source's checkpoint; None before its first start."""
     found = db.run("SELECT cursor, epoch FROM cursors WHERE source_id = ?", [source_id])
     return Checkpoint(*found[0]) if found else None
+
+
+def glance(db: Database, source_id: str, now: datetime, origin: Origin) -> tuple[Checkpoint | None, Memory]:
+    """The checkpoint, and all of the memory that a poll needs that finds nothing new."""
+    return get(db, source_id), memory.load(db, source_id, [], now, origin)
 
 
 def start(db: Database, source_id: str, name: str, cursor: str, detected: Detected, now: datetime) -> None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 
 from peewee import SqliteDatabase
-from playhouse.migrations import Runner
 
-from notifyd.store import copies
+from notifyd.lean import without
+from notifyd.store import DRIVERS, copies
 from notifyd.store.errors import StateUnusable
 
 _HISTORY = "schema_migration"
@@ -28,8 +27,7 @@ class Standing:
 
 def check(db: SqliteDatabase, path: Path) -> None:
     """Raises StateUnusable where the schema is not the one that this notifyd works with."""
-    with _runner(db) as runner:
-        standing = _standing(runner)
+    standing = _standing(db)
     _refuse_newer(standing, path)
     if standing.pending:
         raise StateUnusable(f"the state DB {path} is older than this notifyd: start the daemon once to upgrade it")
@@ -41,13 +39,15 @@ def upgrade(db: SqliteDatabase, path: Path) -> Path | None:
     Each migration is one transaction, so that a crash leaves the schema before it or the one after it.
     Raises StateUnusable where it is newer than this notifyd, StoreError where there is no room for the copy.
     """
-    with _runner(db) as runner:
-        standing = _standing(runner)
-        _refuse_newer(standing, path)
-        if not standing.pending:
-            return None
-        kept = _keep(path, standing) if standing.applied else None
-        runner.up()
+    standing = _standing(db)
+    _refuse_newer(standing, path)
+    if not standing.pending:
+        return None
+    kept = _keep(path, standing) if standing.applied else None
+    with without(*DRIVERS):
+        from playhouse.migrations import Runner  # 10 MB that a start seldom needs
+    with _folder() as folder:
+        Runner(db, str(folder)).up()
     return kept
 
 
@@ -59,8 +59,7 @@ def refuse_foreign(path: Path) -> None:
     try:
         if not db.table_exists(_HISTORY):
             raise StateUnusable("it cannot be used as a state DB: it is a database of something else")
-        with _runner(db) as runner:
-            _refuse_newer(_standing(runner), path)
+        _refuse_newer(_standing(db), path)
     finally:
         db.close()
 
@@ -71,18 +70,20 @@ def _keep(path: Path, standing: Standing) -> Path:
     return kept
 
 
-@contextmanager
-def _runner(db: SqliteDatabase) -> Iterator[Runner]:
-    with as_file(files("notifyd.store") / "migrations") as folder:
-        yield Runner(db, str(folder))
+def _folder() -> AbstractContextManager[Path]:
+    return as_file(files("notifyd.store") / "migrations")
 
 
-def _standing(runner: Runner) -> Standing:
-    found = runner.status()
+def _standing(db: SqliteDatabase) -> Standing:
+    """By the names alone, as playhouse.migrations keeps them."""
+    with _folder() as folder:
+        known = sorted(file.stem for file in folder.glob("[0-9]*.py"))
+    there = db.table_exists(_HISTORY)
+    applied = sorted(row[0] for row in db.execute_sql(f"SELECT name FROM {_HISTORY}")) if there else []
     return Standing(
-        applied=tuple(each.name for each in found if each.applied),
-        pending=tuple(each.name for each in found if not each.applied),
-        unknown=tuple(each.name for each in found if each.path is None),
+        applied=tuple(applied),
+        pending=tuple(name for name in known if name not in applied),
+        unknown=tuple(name for name in applied if name not in known),
     )
 
 
