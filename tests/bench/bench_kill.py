@@ -1,4 +1,4 @@
-"""SIGKILL at 50 random moments while 5,000 failing rows arrive: nothing is lost, only what was in flight repeats."""
+"""SIGKILL at 500 random moments while 10,000 failing rows arrive: nothing is lost, only what was in flight repeats."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.bench.report import Report, main, say
 from tests.system.kill import Chaos
 
-KILLS = 50
-FAILURES = 5_000
+KILLS = 500
+FAILURES = 10_000
 
 
 async def measure(seed: int) -> Report:

@@ -108,6 +108,7 @@ def test_a_person_s_test_goes_out_at_once_and_closes_it(db: Database) -> None:
 
 def test_tests_that_fail_open_nothing(db: Database) -> None:
     state = State(db, [DEV])
+    configured(db, DEV)
     for _ in range(10):
         outbox.enqueue_test(db, "dev", "dev", state.now)
         state.settle(state.turn(), Result.REJECTED, "HTTP 403")

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ from notifyd.model import Drop, Finding, Hold, Pass, Result, Verdict
 from notifyd.store import memory, outbox
 from notifyd.store.database import Database
 from notifyd.store.outbox import Claimed
+from notifyd.store.planning import LOST
 from tests.core.logs import LAW, NOON, RUNS, row
 from tests.store.state import DEV, OPS, SOURCE, State, emptied, told_by
 
@@ -26,7 +28,10 @@ LIVES = settings(LAW, max_examples=400)  # each step of each example is a transa
 
 Script = list[tuple[str, list[int]]]
 
-steps = st.sampled_from(["fail", "fail", "fail", "succeed", "send", "send", "send", "wait", "crash"])
+steps = st.sampled_from(["fail", "fail", "fail", "succeed", "send", "send", "send", "wait", "crash", "retry"])
+limits = st.sampled_from(
+    [{}, {}, {"expire_after": timedelta(minutes=25)}, {"max_per_minute": 2}, {"most_per_minute": 3}]
+)
 lives = st.lists(st.tuples(steps, st.lists(st.integers(0, 11), min_size=6, max_size=6)), max_size=20)
 
 NEVER_TOLD: Script = [
@@ -38,12 +43,15 @@ NEVER_TOLD: Script = [
 ]
 """A streak is announced and ends, and then the announcement is given up: a life that is seldom drawn."""
 
+TOLD_AFTER_ALL: Script = [*NEVER_TOLD, *[("wait", [9] * 6), ("send", [0] * 6)] * 8, ("retry", [0] * 6)]
+"""And then a person sends it again."""
+
 
 class Life:
     """A state DB through one script. What each step does is decided by its numbers."""
 
-    def __init__(self, db: Database) -> None:
-        self.state = State(emptied(db), EVERYONE, free=3)
+    def __init__(self, db: Database, limits: dict[str, Any]) -> None:
+        self.state = State(emptied(db), EVERYONE, free=3, **limits)
         self.sent: list[tuple[str, list[str]]] = []  # (config, events), as they were sent
         self.given_up: set[str] = set()
         self.rows = 0
@@ -55,6 +63,7 @@ class Life:
             "send": self.send,
             "wait": lambda numbers: self.state.later(numbers[0] * 3),
             "crash": lambda _: self.crash(),
+            "retry": lambda _: self.retry(),
         }
         steps[what](numbers)
 
@@ -104,6 +113,11 @@ class Life:
     def crash(self) -> None:
         outbox.take_up(self.state.db, self.state.now, all_leases=True)
 
+    def retry(self) -> None:
+        """A person sends everything again that was lost, but for what gathered elsewhere."""
+        lost = self.state.db.run(f"SELECT id FROM deliveries WHERE state IN {LOST} AND count > 0")
+        self.given_up -= set(outbox.requeue(self.state.db, [identity for (identity,) in lost], self.state.now))
+
     def to_the_end(self) -> None:
         """The endpoints work, and time passes, until nothing is left to do."""
         self.crash()
@@ -117,16 +131,19 @@ class Life:
 
 
 @LIVES
-@example(NEVER_TOLD)
-@given(lives)
-def test_every_event_ends_sent_dead_or_dropped_with_a_reason(shared: Database, script: Script) -> None:
-    life = Life(shared)
+@example(NEVER_TOLD, {})
+@example(TOLD_AFTER_ALL, {})
+@given(lives, limits)
+def test_every_event_ends_sent_lost_or_dropped_with_a_reason(
+    shared: Database, script: Script, limits: dict[str, Any]
+) -> None:
+    life = Life(shared, limits)
     for what, numbers in script:
         life.step(what, numbers)
         life.state.check_books()
     life.to_the_end()
     life.state.check_books()
-    assert set(life.state.states) <= {"sent", "dead", "cancelled"}
+    assert set(life.state.states) <= {"sent", "dead", "cancelled", *(["expired"] if "expire_after" in limits else [])}
     check_verdicts(shared)
     check_sent(life)
     check_closings(life)
@@ -170,7 +187,10 @@ def check_closings(life: Life) -> None:
 
 
 def lost(life: Life, event: str, config: str) -> bool:
-    """Whether the delivery of an event died."""
+    """Whether the delivery of an event died or expired."""
     sql = "SELECT delivery_id FROM verdicts WHERE event_id = ? AND config_id = ?"
     ((delivery,),) = life.state.db.run(sql, [event, config])
-    return life.state.db.run("SELECT state FROM deliveries WHERE id = ?", [delivery]) == [("dead",)]
+    return life.state.db.run("SELECT state FROM deliveries WHERE id = ?", [delivery]) in (
+        [("dead",)],
+        [("expired",)],
+    )
