@@ -129,7 +129,9 @@ def _show(settings: Settings, looks: list[Look], warnings: list[str]) -> None:
         count(len(settings.notifications), "notification config"),
         count(len(warnings), "warning"),
     )
-    say(f"{settings.path} is right: {', '.join(parts)}")
+    unread = sum(look.error is not None for look in looks)
+    right = f"is right, but {count(unread, 'source')} cannot be read" if unread else "is right"
+    say(f"{settings.path} {right}: {', '.join(parts)}")
 
 
 def _show_source(look: Look) -> None:

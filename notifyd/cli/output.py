@@ -113,8 +113,8 @@ def complain(text: str) -> None:
 
 
 def local(moment: datetime | None) -> str:
-    """A time as people read it: local, to the second."""
-    return "–" if moment is None else f"{moment.astimezone():%Y-%m-%d %H:%M:%S}"
+    """A time as people read it: local, to the second, and with its zone."""
+    return "–" if moment is None else f"{moment.astimezone():%Y-%m-%d %H:%M:%S %Z}"
 
 
 def took(milliseconds: float | None) -> str | None:
@@ -125,8 +125,10 @@ def took(milliseconds: float | None) -> str | None:
 
 
 def count(number: int, noun: str) -> str:
-    """How many of what: 1 source, 2 sources."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    """How many of what: 1 source, 2 sources, 3 deliveries."""
+    if number == 1:
+        return f"1 {noun}"
+    return f"{number} {noun.removesuffix('y')}ies" if noun.endswith("ry") else f"{number} {noun}s"
 
 
 def printable(text: str) -> str:

@@ -52,7 +52,7 @@ def _all(db: Database, state: LostState, config_id: str | None) -> list[str]:
     while some := revival.revive_all(db, state, config_id, person(), utc_now()):
         done += some
     if unwanted := revival.unwanted(db, state, config_id):
-        complain(f"{count(unwanted, 'delivery')} {state} of configs that are disabled or deleted: left as it is")
+        complain(f"{count(unwanted, 'delivery')} of configs that are disabled or deleted: left {state}")
     return done
 
 

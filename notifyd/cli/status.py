@@ -65,7 +65,7 @@ def _opened(listed: list[Condition], settings: Settings) -> list[dict[str, Cell]
 
 def _daemon(lock: Lock) -> str:
     if not lock.held():
-        return "no daemon is running"
+        return "no daemon is running, so nobody is told of anything"
     return f"the daemon is running, process {lock.pid}"
 
 
@@ -101,6 +101,9 @@ def _show_configs(found: Status) -> None:
     )
     written = " · ".join(f"{number} {state}" for state, number in found.deliveries.items()) or "none yet"
     heading(f"Deliveries: {written}")
+    if dead := found.deliveries.get("dead"):
+        do = "`notifyd history --failed` has the errors; once mended: `notifyd retry --state dead`"
+        say(f"{count(dead, 'delivery')} given up: {do}")
 
 
 def _config_cells(book: ConfigBook) -> list[Cell]:

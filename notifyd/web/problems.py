@@ -93,8 +93,9 @@ async def _http(request: Request, error: HTTPException) -> Response:
 
 def _allowed(request: Request) -> list[str]:
     """The methods that this address takes, by the documentation: a route by itself knows only its own."""
-    paths = request.app.openapi()["paths"].items()
-    taken = {name.upper() for path, methods in paths if _regex(path).match(request.url.path) for name in methods}
+    paths, asked = request.app.openapi()["paths"], request.url.path
+    matching = [asked] if asked in paths else [path for path in paths if _regex(path).match(asked)]
+    taken = {name.upper() for path in matching for name in paths[path]}
     return sorted(taken | {"HEAD"} if "GET" in taken else taken)
 
 

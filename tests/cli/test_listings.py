@@ -134,6 +134,9 @@ def test_retry_refuses_what_nobody_would_send(site: Site, jobs: JobLog, past: Pa
     site.write(sources=[jobs.source("jobs")], notifications=[hook("one")])
     past.poll()
     assert "its config two was deleted" in notifyd("retry", identity).stderr
+    left = notifyd("retry", "--state", "dead", "--config-name", "two")
+    assert (left.exit_code, left.stdout) == (0, "nothing to send again\n")
+    assert left.stderr == "2 deliveries of configs that are disabled or deleted: left dead\n"
 
 
 @pytest.mark.parametrize("arguments", [[], ["dlv_1", "--state", "dead"], ["dlv_1", "--config-name", "one"]])

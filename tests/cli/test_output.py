@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from notifyd.cli.output import cut, printable, took
+from notifyd.cli.output import count, cut, printable, took
 from tests.cli.conftest import Notifyd, Past, from_beginning, hook
 from tests.sinks.log import JobLog
 from tests.system.site import Site
@@ -36,6 +36,12 @@ HOSTILE = "\x1b]0;owned\x07 \x1b[2J [red]markup[/red] :smile: \u202egnp.exe \x9b
 )
 def test_nothing_drives_a_terminal(text: str, expected: str) -> None:
     assert printable(text) == expected
+
+
+def test_how_many_of_what() -> None:
+    assert [count(n, "source") for n in (0, 1, 2)] == ["0 sources", "1 source", "2 sources"]
+    assert [count(n, "delivery") for n in (1, 2)] == ["1 delivery", "2 deliveries"]
+    assert count(2, "day") == "2 days"
 
 
 def test_long_texts_are_cut() -> None:
@@ -116,6 +122,7 @@ def test_times_are_local_for_people_and_utc_for_programs(site: Site, notifyd: No
     for zone in ("UTC", "Pacific/Kiritimati"):
         command = [sys.executable, "-m", "notifyd", "deliveries", "--config", str(site.file)]
         done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, "TZ": zone})
-        texts.append(done.stdout.splitlines()[-1].strip()[:19])
-    assert texts[0] == item["created_at"][:19].replace("T", " ")
-    assert texts[0] != texts[1]
+        texts.append(done.stdout.splitlines()[-1].strip()[:23])
+    assert texts[0] == item["created_at"][:19].replace("T", " ") + " UTC"
+    assert texts[1][-4:] == " +14"  # no time is without its zone
+    assert texts[0][:19] != texts[1][:19]

@@ -43,7 +43,7 @@ def test_sources_say_what_is_wrong(site: Site, jobs: JobLog, past: Past, notifyd
     state = source_states(notifyd)["jobs"]
     assert state["error"].startswith('source "jobs": no table "jobs"')
     assert datetime.fromisoformat(state["failing_since"]) == since
-    assert f"since {since.astimezone():%Y-%m-%d %H:%M:%S}: {state['error']}" in notifyd("sources").stdout
+    assert f"since {since.astimezone():%Y-%m-%d %H:%M:%S %Z}: {state['error']}" in notifyd("sources").stdout
 
 
 def test_sources_show_the_newest_rows_that_were_set_aside(

@@ -49,7 +49,9 @@ def test_everything_adds_up(site: Site, notifyd: Notifyd) -> None:
 def test_for_people(site: Site, notifyd: Notifyd) -> None:
     answer = notifyd("status")
     assert answer.exit_code == 0
-    assert answer.stdout.startswith(f"no daemon is running · settings {site.file} · state {site.state}\n")
+    assert answer.stdout.startswith(
+        f"no daemon is running, so nobody is told of anything · settings {site.file} · state {site.state}\n"
+    )
     assert "it sends by httptools on uvloop\n" in answer.stdout
     assert answer.stdout.endswith("The books balance\n")
     assert answer.stdout.count("balanced") == 3
@@ -114,6 +116,19 @@ def test_the_newest_errors(notifyd: Notifyd, jobs: JobLog, past: Past) -> None:
     past.attempt(Outcome(Result.REJECTED, "410 Gone", 410))
     assert [error["error"] for error in notifyd("status", "--json").json["errors"]] == ["410 Gone"]
     assert "410 Gone" in notifyd("status").stdout
+
+
+def test_what_was_given_up_says_what_to_do(site: Site, jobs: JobLog, past: Past, notifyd: Notifyd) -> None:
+    for n in range(2):
+        jobs.add("error", "no", job=f"job {n}")
+    site.write(sources=from_beginning(jobs.source("jobs")), notifications=[hook("hook")])
+    past.poll()
+    assert "given up" not in notifyd("status").stdout
+    past.attempt(Outcome(Result.REJECTED, "410 Gone", 410))
+    said = notifyd("status").stdout
+    assert "2 deliveries given up: `notifyd history --failed` has the errors" in said
+    command = said.partition("once mended: `notifyd ")[2].partition("`")[0]
+    assert notifyd(*command.split()).stdout.startswith("2 will be sent again")
 
 
 def test_events_that_nobody_was_told_of(site: Site, jobs: JobLog, past: Past, notifyd: Notifyd) -> None:

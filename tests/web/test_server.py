@@ -147,6 +147,8 @@ async def test_a_method_that_an_address_does_not_take(api: Api) -> None:
     assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD, POST")
     answer = await api.ask("HEAD", "/test")
     assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+    answer = await api.ask("DELETE", "/deliveries/retry")  # which could also be the id of a delivery
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
 
 
 class Impatient(Protocol):

@@ -53,7 +53,7 @@ def _deliveries(found: Status) -> Iterator[Finding]:
     dead = found.deliveries.get("dead", 0)
     if dead:
         do = "`notifyd history --failed` has the errors; once mended: `notifyd retry --state dead`"
-        yield Finding(AREA, Level.WARNING, f"{count(dead, 'delivery')} given up".replace("deliverys", "deliveries"), do)
+        yield Finding(AREA, Level.WARNING, f"{count(dead, 'delivery')} given up", do)
     if found.untold:
         events = sum(book.counts.get("events", 0) for book in found.source_books)
         level = Level.PROBLEM if found.untold >= events else Level.WARNING
