@@ -80,7 +80,15 @@ def _of_class(kind: Any, name: str) -> str:
         return _toml(next(iter(kind)))
     if isinstance(kind, type) and issubclass(kind, PurePath):
         return '"/path/to/a/file"'
-    return "{}" if isinstance(kind, type) and issubclass(kind, BaseModel) else '"…"'
+    return _table(kind) if isinstance(kind, type) and issubclass(kind, BaseModel) else '"…"'
+
+
+def _table(kind: type[BaseModel]) -> str:
+    """What it must have, or all that it may have where that is nothing."""
+    fields = kind.model_fields.items()
+    shown = [(name, field) for name, field in fields if field.is_required()] or list(fields)
+    inner = ", ".join(f"{field.alias or name} = {_written(field, name)}" for name, field in shown)
+    return f"{{ {inner} }}" if inner else "{}"
 
 
 def _toml(value: Any) -> str:

@@ -31,6 +31,7 @@ MEMORY = 512 * 1024 * 1024
 """Bytes of data that a channel's process may have; beyond them its allocations fail."""
 
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of prctl(2)
+_MODESTY = 5  # of nice(2): the daemon comes first
 _PREFERRED_VICTIM = "500"  # of the kernel, where the machine's memory ends
 
 
@@ -273,6 +274,8 @@ def _restrain() -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with suppress(OSError):
+        os.nice(_MODESTY)
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(_PREFERRED_VICTIM)
 

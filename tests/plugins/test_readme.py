@@ -38,6 +38,8 @@ def plugins_dir(tmp_path: Path) -> Path:
     folder = tmp_path / "plugins"
     folder.mkdir()
     for name, source in PYTHON:
+        if name.startswith("test_"):
+            continue
         (folder / name).write_text(source)
     return folder
 
@@ -61,10 +63,10 @@ def names_in_table(heading: str) -> list[str]:
 
 
 def test_every_block_of_code_is_executed_by_a_test_here():
-    assert [name for name, _ in PYTHON] == ["gotify.py", "logbook.py", "graphite.py", "night.py"]
+    assert [name for name, _ in PYTHON] == ["gotify.py", "test_gotify.py", "logbook.py", "graphite.py", "night.py"]
     assert len(RECEIVER) == 1
     assert len(TOML) == 2
-    assert README.count("```") == 2 * (len(PYTHON) + len(RECEIVER) + len(TOML) + 2), "and commands, and signatures"
+    assert README.count("```") == 2 * (len(PYTHON) + len(RECEIVER) + len(TOML) + 3), "commands, a report, signatures"
 
 
 # The examples
@@ -82,6 +84,29 @@ async def test_the_first_channel_sends(registry: Registry):
     assert (request.method, request.path) == ("POST", "/message")
     assert request.headers["x-gotify-key"] == "s3cret"
     assert request.json() == {"title": ctx.render().title, "message": ctx.render().text, "priority": 10}
+
+
+@pytest.mark.parametrize("mistake", [False, True])
+def test_its_tests_say_what_the_page_shows(tmp_path: Path, mistake: bool):
+    sources = dict(PYTHON)
+    if mistake:
+        sources["gotify.py"] = sources["gotify.py"].replace("answer.raise_for_status()", WRONG)
+    for name in ("gotify.py", "test_gotify.py"):
+        (tmp_path / name).write_text(sources[name])
+    chosen = "later or taken or priority" if mistake else "not hostile and not sends and not faults and not block"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", chosen, "test_gotify.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == mistake, done.stdout
+    (shown,) = re.findall(r"```text\nnotifyd: the channel gotify\n(.*?)```", README, re.DOTALL)
+    assert (shown in done.stdout) == mistake
+    assert ("✗" in done.stdout) == mistake
+
+
+WRONG = """if answer.status != 200 and answer.status not in (201, 202, 204, 408, 425, 429, 500, 502):
+            from notifyd.api import Reject
+
+            raise Reject("busy")
+        answer.raise_for_status()"""
 
 
 def test_the_settings_beside_it_are_right(plugins_dir: Path, tmp_path: Path):
