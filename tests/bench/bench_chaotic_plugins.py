@@ -3,7 +3,8 @@
 Two daemons run side by side, each with a log, a state DB and a healthy webhook of its own, and ten more configs of one
 drop-in plugin (tests/isolation/chaos.py), five of them isolated. In the control all ten do what they should; in the
 other they raise, exit, answer nonsense, hang and leak, and the five in processes of their own block their loop, print
-without end, leave by os._exit, crash and eat memory. Failures come to one daemon after the other, in a random order.
+without end, leave by os._exit, crash and eat memory. A third daemon has the webhook alone. Failures come to one daemon
+after the other, in a random order.
 
 Latency is from the beginning of the poll that found an event (events.found_at) to its whole arrival at the webhook. A
 cycle gives one p99 per daemon; the ratio is the median of the cycles' ratios.
@@ -39,13 +40,13 @@ GOAL = 1.1
 CHAOS = Path(__file__).parents[1] / "isolation" / "chaos.py"
 INSIDE = ("raise", "sys.exit", "nonsense", "hang", "leak")
 ISOLATED = ("block", "print", "os._exit", "crash", "eat memory")
-CONTROL, CHAOTIC = "ten that do well", "ten chaotic ones"
+CONTROL, CHAOTIC, ALONE = "ten that do well", "ten chaotic ones", "no others at all"
 NOTHING_WRONG = ("nonsense", "leak", "print")  # odd, but sent: what a channel returns or prints is no error
 
 
 async def measure(seed: int) -> Report:
     chance = random.Random(seed)
-    waits: dict[str, list[float]] = {kind: [] for kind in (CONTROL, CHAOTIC)}
+    waits: dict[str, list[float]] = {kind: [] for kind in (CONTROL, CHAOTIC, ALONE)}
     async with AsyncExitStack() as stack:
         daemons = [await stack.enter_async_context(Watched(kind)) for kind in waits]
         for cycle in range(1, CYCLES + 1):
@@ -64,14 +65,17 @@ def percentile(values: list[float], at: float = 0.99) -> float:
 
 
 def _report(waits: dict[str, list[float]], errors: dict[str, Counter[str]], *, lives: bool) -> Report:
-    ratios = [chaotic / control for control, chaotic in zip(waits[CONTROL], waits[CHAOTIC], strict=True)]
+    ratio = {
+        other: middle([chaotic / each for each, chaotic in zip(waits[other], waits[CHAOTIC], strict=True)])
+        for other in (CONTROL, ALONE)
+    }
     figures: dict[str, Any] = {f"{kind}: p99 of a cycle, median, ms": middle(waits[kind], 2) for kind in waits}
-    figures["ratio of the p99s"] = middle(ratios)
+    figures |= {f"ratio to “{other}”": ratio[other] for other in ratio}
     figures |= {f"attempts that failed: {does}": sum(found.values()) for does, found in errors.items()}
     figures |= {f"explained as: {does}": next(iter(found), "") for does, found in errors.items()}
     unexplained = [does for does, found in errors.items() if does not in NOTHING_WRONG and not all([found, *found])]
     claims = {
-        f"the healthy webhook's p99 is within {GOAL} of the control": middle(ratios) <= GOAL,
+        f"the healthy webhook's p99 is within {GOAL} of the control": ratio[CONTROL] <= GOAL,
         "the daemon lives": lives,
         f"every failure is explained in the history{': ' + ', '.join(unexplained) if unexplained else ''}": (
             not unexplained
@@ -95,7 +99,8 @@ class Watched:
         plugins = self.site.folder / "plugins"
         plugins.mkdir()
         shutil.copy(CHAOS, plugins)
-        others = [self._config(does, isolate=does in ISOLATED) for does in (*INSIDE, *ISOLATED)]
+        badly = () if self.kind == ALONE else (*INSIDE, *ISOLATED)
+        others = [self._config(does, isolate=does in ISOLATED) for does in badly]
         configs = [webhook("healthy", self.healthy.url), *others]
         daemon = {"plugins_dir": str(plugins)}
         self.site.write(sources=[self.jobs.source("jobs")], notifications=configs, daemon=daemon)

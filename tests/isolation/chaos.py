@@ -61,7 +61,7 @@ class Chaos(Channel[ChaosOptions]):
             while time.monotonic() < end:
                 pass
         if does == "eat memory":
-            self.eaten = [bytearray(64 * 1024 * 1024) for _ in range(1000)]
+            self.eaten = [bytearray(64 * 1024 * 1024) for _ in range(10)]
         if does == "hang":
             await asyncio.sleep(seconds)
         if does == "swallow":
@@ -76,7 +76,7 @@ class Chaos(Channel[ChaosOptions]):
         if does == "nonsense":
             return object()
         if does == "leak":
-            self.left = [asyncio.create_task(asyncio.sleep(3600)) for _ in range(1000)]
+            self.left = [asyncio.create_task(asyncio.sleep(3600)) for _ in range(10)]
         if does == "retry":
             raise Retry("come again", 17, status_code=503)
         if does == "reject":

@@ -16,6 +16,7 @@ import pytest
 from packaging.requirements import Requirement
 
 import notifyd
+from tests.system.third_party import Journey
 
 ROOT = Path(__file__).parents[2]
 NOT_SOURCE = shutil.ignore_patterns(
@@ -148,3 +149,10 @@ def test_the_installed_command_writes_the_default_settings(installed: Path, tmp_
     settings = tmp_path / "notifyd.toml"
     run(str(installed / "notifyd"), "init", str(settings))
     assert settings.read_bytes() == (ROOT / "config" / "notifyd.toml").read_bytes()
+
+
+def test_a_plugin_of_somebody_else_goes_all_its_way(installed: Path, tmp_path: Path) -> None:
+    """From its scaffold to its end, beside the wheel of notifyd."""
+    journey = Journey(installed / "python", tmp_path)
+    journey.travel()
+    assert list(journey.seconds)[-1] == "uninstalled, and missed by name"
