@@ -30,7 +30,11 @@ _LEVELS = ("debug", "info", "warning", "error")
 
 
 class Died(Exception):
-    """The channel's process ended while it was sending."""
+    """The channel's process ended while it was sending, or its channel has a bug."""
+
+
+class Elsewhere(Exception):
+    """A traceback out of the process, for the log."""
 
 
 @dataclass(slots=True)
@@ -241,4 +245,4 @@ def _raise_what_it_raised(answer: dict[str, Any]) -> None:
     if "reject" in answer:
         raise Reject(str(answer["reject"]), status_code=answer.get("status"))
     if "bug" in answer:
-        raise Died(str(answer["bug"]))
+        raise Died(str(answer["bug"])) from Elsewhere(str(answer.get("traceback")))

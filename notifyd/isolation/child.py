@@ -233,7 +233,7 @@ class Work:
         except Reject as error:
             message = {"reject": str(error.reason), "status": error.status_code}
         except BaseException as error:  # also SystemExit: it ends an attempt, not the process
-            message = {"bug": f"{_text(error)}\n{''.join(traceback.format_exception(error))}"}
+            message = {"bug": _text(error), "traceback": "".join(traceback.format_exception(error))}
         self._line.say(**{"is": what}, of=number, **message)
         if what == "ready" and not self._opened.is_set():
             os._exit(1)  # there is no channel

@@ -31,10 +31,10 @@ from tests.sinks.log import JobLog
 from tests.system.process import Process
 from tests.system.site import Site, webhook
 
-CYCLES = 24
-EVENTS = 50
-PAUSE = 0.02
-"""Seconds between two failures."""
+CYCLES = 16
+EVENTS = 25
+PAUSE = 0.08
+"""Seconds between two failures: slow enough that eleven deliveries of each are no load for the control."""
 
 GOAL = 1.1
 CHAOS = Path(__file__).parents[1] / "isolation" / "chaos.py"

@@ -252,6 +252,13 @@ async def test_what_it_prints_is_in_the_log_but_not_all_of_it(isolated: Isolated
     assert lines[0]["text"] == "la la la"
 
 
+async def test_the_traceback_is_in_the_log_and_not_in_the_history(isolated: Isolated, said: Said) -> None:
+    async with isolated("raise") as lane:
+        assert (await attempt(lane)).reason == "bug in the channel: Died: KeyError: 'oops'"
+    (line,) = said("the channel has a bug", config="ops")
+    assert "chaos.py" in line["traceback"]
+
+
 async def test_its_process_ends_with_the_lane_and_with_the_daemon(isolated: Isolated, registry: Registry) -> None:
     async with isolated("well") as lane:
         pid = pid_of(lane)
