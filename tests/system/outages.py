@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -25,12 +24,12 @@ from tests.sources.own_servers import Machine
 from tests.sources.servers import Server
 from tests.sources.workload import Load, Writer, create
 from tests.system.kill import Chaos, lines
-from tests.system.process import Process
 from tests.system.site import Site, webhook
+from tests.system.warm import Warm
 
 WRITERS = 8
-LIFE = 1.5
-"""As many times as it takes from exec to ready, a daemon lives at most before it is killed."""
+LONGEST_LIFE = 4.0
+"""Seconds that a daemon lives at most before it is killed."""
 
 COLUMNS = {
     "key": "id", "run_id": "name", "schedule_id": "name", "connector_id": "writer", "status": "state",
@@ -99,16 +98,12 @@ class Outages(Chaos):
         self.site.write(sources=sources, notifications=configs)
 
     async def _keep_killing(self) -> None:
-        """Whatever it does: it starts, reads, sends, or is in an outage of its sources."""
-        ready, restarts = 1.0, None
+        """Whatever it does: it starts, reads, commits, sends, or is in an outage of its sources."""
+        warm, restarts = await Warm(self.site.file).start(), None
         for number in range(1, self.kills + 1):
-            process = await Process(self.site.file).start()
-            if number % 20 == 1:  # how long that takes on this machine now
-                await process.ready(120)
-                ready = process.ready_after
-            else:
-                await asyncio.sleep(self.random.uniform(0.1, LIFE * ready))
-            await process.end(signal.SIGKILL)
+            pid = await warm.fork()
+            await asyncio.sleep(self.random.uniform(0, LONGEST_LIFE))
+            await warm.kill(pid)
             self.killed = number
             self._look_at_progress()
             if restarts is not None and restarts.done():
@@ -118,6 +113,7 @@ class Outages(Chaos):
                 restarts = asyncio.create_task(asyncio.to_thread(self._restart))
             if number % 10 == 0:
                 self.say(f"killed {number} times, restarted {self.restarted} times; read {self._rows_read()}")
+        await warm.close()
         if restarts is not None:
             await restarts
         while self.restarted < self.restarts:
