@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from importlib.util import find_spec
+from importlib import util
 from typing import Any
 
 EXTRA = ("httptools", "uvloop")
@@ -12,7 +12,7 @@ EXTRA = ("httptools", "uvloop")
 
 def installed() -> bool:
     """Whether all of it is there."""
-    return all(find_spec(name) for name in EXTRA)
+    return all(util.find_spec(name) for name in EXTRA)
 
 
 def chosen(wanted: bool | None) -> bool:

@@ -343,3 +343,28 @@ def revoke_token(
     from notifyd.cli.token import revoke
 
     revoke(config, which)
+
+
+service = typer.Typer(
+    name="service", no_args_is_help=True, help="Install notifyd as a systemd service, or remove that."
+)
+app.add_typer(service)
+
+Root = Annotated[Path, typer.Option(metavar="FOLDER", help="Write beneath this folder, as for an image.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")]
+
+
+@service.command("install")
+def install_service(root: Root = Path("/"), dry_run: DryRun = False) -> None:
+    """Write the unit for the way in which notifyd was installed here, and say what to do next."""
+    from notifyd.cli.service import install
+
+    install(root, dry_run=dry_run)
+
+
+@service.command("uninstall")
+def uninstall_service(root: Root = Path("/"), dry_run: DryRun = False) -> None:
+    """Remove what `notifyd service install` wrote."""
+    from notifyd.cli.service import uninstall
+
+    uninstall(root, dry_run=dry_run)

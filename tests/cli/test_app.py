@@ -22,6 +22,7 @@ COMMANDS = [
     "run",
     "init",
     "check",
+    "reload",
     "status",
     "why",
     "test",

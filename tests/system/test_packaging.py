@@ -8,20 +8,16 @@ import sys
 import tarfile
 import venv
 import zipfile
-from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
 import pytest
-from packaging.requirements import Requirement
 
 import notifyd
+from tests.system.installed import NOT_SOURCE, needed_by, parts
 from tests.system.third_party import Journey
 
 ROOT = Path(__file__).parents[2]
-NOT_SOURCE = shutil.ignore_patterns(
-    ".git", ".venv", "__pycache__", ".*_cache", "*.egg-info", "build", "dist", ".hypothesis", "tests"
-)
 
 
 @pytest.fixture(scope="module")
@@ -60,32 +56,10 @@ def run(*command: str) -> str:
     return done.stdout
 
 
-def needed_by(wheel: Path) -> list[metadata.Distribution]:
-    """What the wheel requires, and what that requires in turn, as it is installed here."""
-    [described] = metadata.distributions(path=[str(wheel)])
-    found: dict[str, metadata.Distribution] = {}
-    waiting, seen = list(requirements(described)), set()
-    while waiting:
-        requirement = waiting.pop()
-        if (wanted := (requirement.name, *sorted(requirement.extras))) not in seen:
-            seen.add(wanted)
-            distribution = metadata.distribution(requirement.name)
-            found[distribution.name] = distribution
-            waiting += requirements(distribution, *requirement.extras)
-    return list(found.values())
-
-
-def requirements(distribution: metadata.Distribution, *extras: str) -> Iterator[Requirement]:
-    """The requirements that apply on this machine, with these extras of the distribution."""
-    for requirement in map(Requirement, distribution.requires or []):
-        if requirement.marker is None or any(requirement.marker.evaluate({"extra": extra}) for extra in ("", *extras)):
-            yield requirement
-
-
 def link(distribution: metadata.Distribution, packages: Path) -> None:
     """Put the distribution's files, as they are installed here, into another site-packages."""
-    for name in {file.parts[0] for file in distribution.files or []} - {"..", "__pycache__"}:
-        (packages / name).symlink_to(Path(str(distribution.locate_file(name))))
+    for name, path in parts(distribution).items():
+        (packages / name).symlink_to(path)
 
 
 def source_files() -> dict[str, Path]:

@@ -118,3 +118,15 @@ async def test_a_stop_while_an_endpoint_hangs_ends_in_time(site: Site, jobs: Job
         await sink.wait_for(1)
         assert await process.end(timeout=5) == 0
     await until(lambda: site.states("hook") == ["retrying"])
+
+
+@pytest.mark.parametrize(("wanted", "sends_by"), [(None, "httptools on uvloop"), (False, "httpcore on asyncio")])
+async def test_the_extra_sends_where_it_is_installed_and_not_refused(
+    site: Site, jobs: JobLog, sink: HttpSink, wanted: bool | None, sends_by: str
+) -> None:
+    daemon = {} if wanted is None else {"fast": wanted}
+    site.write(daemon=daemon, sources=[jobs.source("jobs")], notifications=[webhook("hook", sink.url)])
+    async with Process(site.file) as process:
+        assert (await process.said("started"))["sends_by"] == sends_by
+        jobs.add("error", "no such order")
+        await sink.wait_for(1)
