@@ -119,7 +119,7 @@ class Writer(threading.Thread):
     """One process of the sync system."""
 
     def __init__(self, server: Server, load: Load, number: int) -> None:
-        super().__init__(name=f"writer-{number}")
+        super().__init__(name=f"writer-{number}", daemon=True)
         self._server, self._load = server, load
         self._random = random.Random(f"{load.seed}/{number}")
         self._running: list[str] = []

@@ -11,7 +11,9 @@ When all is quiet, each row that is there was read once, and each that failed wa
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -132,8 +134,6 @@ class Outages(Chaos):
 
     def _look_at_progress(self) -> None:
         """Which sources came on since the last kill."""
-        if not self.site.state.exists():
-            return
         for name, read in self._rows_read().items():
             before = self._read_before.get(name, 0)
             self.progressed[name] += read > before
@@ -171,7 +171,10 @@ class Outages(Chaos):
             return list(cursor.fetchall())
 
     def _rows_read(self) -> dict[str, int]:
-        return {name: self.site.book(f"source:{name}")["read"] for name in self.servers}
+        """None yet, where it was killed before it had made its state DB."""
+        with contextlib.suppress(sqlite3.OperationalError):
+            return {name: self.site.book(f"source:{name}")["read"] for name in self.servers}
+        return {}
 
     def _rows_written(self) -> dict[str, int]:
         return {name: self._rows(name, "SELECT count(*) FROM jobs")[0][0] for name in self.servers}
