@@ -41,12 +41,14 @@ class Writers:
     """The transactions that may still bring rows with keys that were given already, by names of their own.
 
     `exact` is true where no other transaction can bring one: each that took a key is seen until it ends.
-    `complete` is false where the list may be an old one, so that newer transactions are not in it.
+    `complete` is false where the list may be an old one, so that newer transactions are not in it. `hidden` says why
+    no transaction can be seen at all, and what would show them; empty where they are.
     """
 
     names: frozenset[str]
     exact: bool
     complete: bool = True
+    hidden: str = ""
 
 
 @dataclass(frozen=True)

@@ -161,12 +161,13 @@ class ByKey(Keyset):
         return self._with_late(reached, page, late, limit, now)
 
     def about(self, log: SyncLog) -> str:
-        if _writers(log).exact:
-            return f"by {self._column}: a number that was skipped is waited for until the transactions that took it end"
-        return (
-            f"by {self._column}: a number that was skipped is waited for during {format_duration(self._horizon)}, as "
-            "the database does not show who may have taken it"
-        )
+        writers, waited = _writers(log), f"by {self._column}: a number that was skipped is waited for"
+        if writers.exact:
+            return f"{waited} until the transactions that took it end"
+        horizon = format_duration(self._horizon)
+        if writers.hidden:
+            return f"{waited} during {horizon}, as who may have taken it cannot be seen: {writers.hidden}"
+        return f"{waited} during {horizon}, and for as long as a transaction is open that may have taken it"
 
     def passed(self, log: SyncLog, place: Place, row: Row) -> bool:
         return super().passed(log, place, row) and not _missing(place, row[0])

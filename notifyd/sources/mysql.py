@@ -157,7 +157,8 @@ class MysqlDatabase:
             complete = not self._may_see_writers or any(own and self._look in str(sql) for _, own, sql in found)
             if complete:
                 break
-        return Writers(names, exact=False, complete=complete)
+        hidden = "" if self._may_see_writers else "its user has not the privilege PROCESS (GRANT PROCESS ON *.* TO …)"
+        return Writers(names, exact=False, complete=complete, hidden=hidden)
 
     def _listed(self) -> list[Row]:
         self._look = f"look {uuid.uuid4().hex}"

@@ -169,7 +169,7 @@ class PostgresDatabase:
     def _writers(self, sql: str, parameters: Parameters, exact: bool) -> Writers:
         standby = self.read("SELECT pg_is_in_recovery()", {}, lambda rows: next(iter(rows))[0])
         names = self.read(sql, parameters, lambda rows: frozenset(str(row[0]) for row in rows))
-        return Writers(names, exact and not standby)
+        return Writers(names, exact and not standby, hidden="it is a standby" if standby else "")
 
 
 def _named(name: str, existing: list[Row]) -> tuple[int, str, str, bool]:

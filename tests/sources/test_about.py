@@ -30,8 +30,8 @@ def place(request: pytest.FixtureRequest) -> Server:
 
 TEXTS = {
     "postgresql": 'by column "id": a number that was skipped is waited for until the transactions that took it end',
-    "mysql": 'by column "id": a number that was skipped is waited for during 10m, as the database does not show who may'
-    " have taken it",
+    "mysql": 'by column "id": a number that was skipped is waited for during 10m, and for as long as a transaction is'
+    " open that may have taken it",
     "sqlite": 'by column "id", held by the last rows that were read',
 }
 
@@ -42,6 +42,29 @@ def test_a_log_with_an_index_is_read_without_a_warning(place: Server, tmp_path: 
     assert (about.strategy, about.text, about.gaps, about.warnings) == ("key", TEXTS[place.kind], 0, ())
     assert not source.sees_changes
     source.close()
+
+
+def test_writers_that_cannot_be_seen_are_told_of(mariadb: Server, tmp_path: Path) -> None:
+    create(mariadb)
+    schema = mariadb.url.rpartition("/")[2]
+    mariadb.run(f"CREATE USER {schema}", f"GRANT SELECT ON {schema}.* TO {schema}")
+    source = source_of(Server("mysql", mariadb.url.replace("root", schema), "", ""), tmp_path)
+    text = source.about(None, datetime.now(UTC)).text
+    source.close()
+    mariadb.run(f"DROP USER {schema}")
+    assert text == (
+        'by column "id": a number that was skipped is waited for during 10m, as who may have taken it cannot be seen: '
+        "its user has not the privilege PROCESS (GRANT PROCESS ON *.* TO …)"
+    )
+
+
+def test_a_sequence_that_gives_keys_in_advance_is_told_of(postgres: Server, tmp_path: Path) -> None:
+    create(postgres)
+    postgres.run("ALTER SEQUENCE jobs_id_seq CACHE 20")
+    source = source_of(postgres, tmp_path)
+    text = source.about(None, datetime.now(UTC)).text
+    source.close()
+    assert text == TEXTS["mysql"]
 
 
 def test_an_index_that_is_missing_is_named(place: Server, tmp_path: Path) -> None:
