@@ -68,6 +68,7 @@ class Service:
             watching.cancel()
         notify("STOPPING=1", "STATUS=stopping")
         await self.daemon.stop()
+        logs.say_left_out(at_the_end=True)
         log.info("stopped")
 
     # -- what systemd is told --------------------------------------------------------------------
@@ -88,6 +89,7 @@ class Service:
             notify("READY=1", *await self._lines())
             while True:
                 await asyncio.sleep(self.watchdog.pause)
+                logs.say_left_out()
                 notify(*await self._lines())
 
     async def _lines(self) -> list[str]:

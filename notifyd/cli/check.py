@@ -77,6 +77,8 @@ def _setup(settings: Settings) -> Iterator[str]:
         yield "there is no [[notifications]] yet, so nobody is told of anything"
     elif not any(notification.enabled for notification in settings.notifications):
         yield "no [[notifications]] is enabled, so nobody is told of anything"
+    if settings.http.public_url and not settings.http.listen:
+        yield 'http.public_url: links lead nowhere, as the daemon does not listen (listen = "")'
 
 
 def _rows(looks: list[Look]) -> Iterator[str]:

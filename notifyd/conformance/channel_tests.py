@@ -258,6 +258,27 @@ class ChannelTests:
             if isinstance(error, Retry | Reject):
                 _require(type(ended.error) is type(error), f"ctx.http raised {error!r}, and {ended}")
 
+    def test_its_check(self) -> None:
+        """its check sends nothing, and says what is wrong where nobody is there"""
+        if self.channel.check is Channel.check:
+            pytest.skip("it has none")
+
+        async def check(stage: Stage) -> object:
+            return await stage.channel.check(stage.context(_PLAIN))
+
+        with self.server() as server:
+            seen = self._run(server, Mood.TAKES, check)
+            options = self.options(server)
+            _require(not server.received, "a check sends nothing")
+        _require(seen is None or isinstance(seen, str), f"it returned {seen!r}, and not a text or None")
+        try:
+            seen = asyncio.run(self._on(options, check))
+        except (Retry, Reject):
+            return
+        except Exception as error:
+            pytest.fail(f"nobody is there: raise Retry or Reject; it raised {type(error).__name__}", pytrace=False)
+        pytest.fail(f"nobody is there: raise Retry or Reject; it returned {seen!r}", pytrace=False)
+
     # -- what it must not do ---------------------------------------------------------------------
 
     def test_it_does_not_block_the_loop(self) -> None:

@@ -19,6 +19,7 @@ _LONGEST_LINE = 500
 _GOODBYE = 2.0
 _AT_ONCE = 100
 _BREATH = 0.01
+_TAIL = 4096
 
 Hears = Callable[[dict[str, Any]], None]
 Says = Callable[[str], None]
@@ -112,7 +113,8 @@ class Process:
         assert self._child.stdout is not None  # noqa: S101 - it was asked for
         spoken = 0
         while chunk := await self._child.stdout.read(65_536):
-            lines = [line.strip() for line in chunk[-4096:].decode(errors="replace").splitlines() if line.strip()]
+            shown = chunk[-_TAIL:].decode(errors="replace").splitlines()[len(chunk) > _TAIL :]  # not half a line
+            lines = [line.strip() for line in shown if line.strip()]
             for line in lines[: max(0, _SPOKEN - spoken)]:
                 printed(line[:_LONGEST_LINE])
             spoken += len(lines)

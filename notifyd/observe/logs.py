@@ -1,8 +1,10 @@
 """One way for every log line, ours and the libraries', to the stream that the daemon was given.
 
     structlog ─────────────────────┐
-                                   ├─► one stream ─► journald: "<4>event key=value"   a terminal: in colour   else: JSON
+                                   ├─► one stream ─► journald, with its fields   a terminal: in colour   else: JSON
     logging ──► one root handler ──┘
+
+Lines that repeat beyond all bounds are counted instead (`storm.py`).
 
 Our own lines do not go by way of `logging`, which takes three times as long for each: there is one for each delivery.
 
@@ -22,10 +24,14 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Literal, TextIO
+from typing import Any, Literal, TextIO
 
 import structlog
 from structlog.types import EventDict, Processor, WrappedLogger
+
+from notifyd.observe.journal import SOCKET as JOURNAL
+from notifyd.observe.journal import Journal
+from notifyd.observe.storm import Kind, Storm
 
 Level = Literal["debug", "info", "warning", "error"]
 
@@ -47,6 +53,7 @@ _BLOCKS = ("exception", "stack")
 
 def configure(level: Level = "info", stream: TextIO | None = None, environ: Mapping[str, str] = os.environ) -> None:
     """Send all logging at or above `level` to `stream` (default: stderr). Call it again to change either."""
+    _storm.ended(all_of_them=True)
     handler = logging.StreamHandler(stream or sys.stderr)
     rendering: list[Processor] = [
         structlog.processors.format_exc_info,  # the plain traceback: never one that shows local variables
@@ -62,9 +69,10 @@ def configure(level: Level = "info", stream: TextIO | None = None, environ: Mapp
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering],
         )
     )
+    handler.addFilter(_not_too_many)
     _replace_root_handler(handler, level)
     structlog.configure(
-        processors=[*_FACTS, *rendering],
+        processors=[*_FACTS, _unless_too_many, *_to_journal(handler.stream, environ), *rendering],
         logger_factory=partial(_Lines, handler),
         wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=False,  # a reload may change the level
@@ -96,6 +104,49 @@ class _Lines:
             self._handler.release()
 
     debug = info = warning = error = critical = exception = msg = _write
+
+
+_storm = Storm()
+
+
+def say_left_out(*, at_the_end: bool = False) -> None:
+    """Write how many lines were left out of a storm whose minute is over. Call it every few seconds."""
+    for kind, count in _storm.ended(all_of_them=at_the_end):
+        structlog.get_logger(kind.logger).log(
+            logging.getLevelName(kind.level.upper()), f"{count} more lines like this one: {kind.event}", left_out=count
+        )
+
+
+def _unless_too_many(_logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    if not _storm.passes(Kind(event.get("level", method), event.get("logger", ""), str(event["event"]))):
+        raise structlog.DropEvent
+    return event
+
+
+def _not_too_many(record: logging.LogRecord) -> bool:
+    """The same for a line of a library."""
+    return _storm.passes(Kind(record.levelname.lower(), record.name, str(record.msg)))
+
+
+def _to_journal(stream: TextIO, environ: Mapping[str, str]) -> list[Processor]:
+    """What hands a line to journald with its fields; where it cannot, the line goes on to the stream."""
+    if not _is_journal(stream, environ) or not JOURNAL.exists():
+        return []
+    journal = Journal(JOURNAL)
+
+    def hand_over(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+        fields = structlog.processors.format_exc_info(logger, method, dict(event))
+        priority = _PRIORITIES.get(fields.get("level", "info"), _PRIORITIES["info"])
+        message = _plain(logger, method, _printable(logger, method, _without_level(fields)))
+        if journal.send(message, priority, {key: fields[key] for key in fields if key != "event"}):
+            raise structlog.DropEvent
+        return event
+
+    return [hand_over]
+
+
+def _without_level(event: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in event.items() if key != "level"}
 
 
 def _replace_root_handler(handler: logging.Handler, level: Level) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Coroutine, Iterable, Iterator, Mapping
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, suppress
 from typing import Any
 
 import httpcore
@@ -135,7 +135,36 @@ class _Backend(httpcore.AnyIOBackend):
         def connect(address: str) -> Coroutine[Any, Any, AsyncNetworkStream]:
             return to_address(address, port, timeout, local_address, socket_options)
 
-        return await self._dialer.dial(host, connect, _close)
+        return _Gathering(await self._dialer.dial(host, connect, _close))
+
+
+class _Gathering(AsyncNetworkStream):
+    """Writes what was written once something is read: a request's head and its body are one packet then, not three."""
+
+    def __init__(self, inner: AsyncNetworkStream) -> None:
+        self._inner = inner
+        self._unwritten = b""
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._unwritten += buffer
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        if self._unwritten:
+            buffer, self._unwritten = self._unwritten, b""
+            with suppress(httpcore.WriteError):  # as httpcore itself: there may be an answer that says why
+                await self._inner.write(buffer, timeout)
+        return await self._inner.read(max_bytes, timeout)
+
+    async def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> AsyncNetworkStream:
+        return _Gathering(await self._inner.start_tls(ssl_context, server_hostname, timeout))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._inner.get_extra_info(info)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
 
 
 async def _close(stream: AsyncNetworkStream) -> None:

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 from aiosmtplib import SMTPException
 
-from notifyd.api import Channel, Context, Notification, Retry
+from notifyd.api import Channel, CheckContext, Context, Notification, Retry
 from notifyd_plugins.email.answers import Answers
 from notifyd_plugins.email.connections import Connections
 from notifyd_plugins.email.message import Stationery
@@ -67,13 +67,23 @@ class EmailChannel(Channel[EmailOptions]):
             ctx.log.warning("recipient refused", recipient=address, answer=self._answers.quote(*answer))
         return self._answers.note(refused, len(letter.recipients))
 
-    async def _begin(self, ctx: Context) -> Session:
+    async def _begin(self, ctx: CheckContext) -> Session:
         if self._tls is None:
             await self.open()  # the certificates could not be read earlier
         return await Session.begin(self.options, self._tls, ctx)
 
+    async def check(self, ctx: CheckContext) -> str:
+        """Connect, encrypt and log in as for a message, and leave again."""
+        async with self._judged(ctx.timeout, "let us in"):
+            session = await self._begin(ctx)
+            await session.say_goodbye()
+        login = (
+            f"the login {self.options.smtp_username} works" if self.options.smtp_username else "no login is asked for"
+        )
+        return f"{self.options.server} answers ({self.options.tls}), and {login}"
+
     @asynccontextmanager
-    async def _judged(self, timeout: float) -> AsyncIterator[None]:
+    async def _judged(self, timeout: float, deed: str = "take the message") -> AsyncIterator[None]:
         """Turn what goes wrong inside into Retry or Reject.
 
         The time is up a little before `timeout`, when the daemon would cancel the attempt: so the
@@ -84,6 +94,6 @@ class EmailChannel(Channel[EmailOptions]):
                 yield
         except TimeoutError:
             server = self.options.server
-            raise Retry(f"timed out: {server} did not take the message within {timeout:g} s") from None
+            raise Retry(f"timed out: {server} did not {deed} within {timeout:g} s") from None
         except (SMTPException, OSError) as error:
             raise self._answers.verdict(error) from None

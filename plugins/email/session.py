@@ -11,7 +11,7 @@ from contextlib import suppress
 import aiosmtplib
 from aiosmtplib import SMTPException, SMTPResponse
 
-from notifyd.api import Context, Reject, Secret
+from notifyd.api import CheckContext, Reject, Secret
 from notifyd_plugins.email.addresses import DOMAIN
 from notifyd_plugins.email.message import Letter
 from notifyd_plugins.email.options import EmailOptions
@@ -32,7 +32,7 @@ class Session:
         self.messages = 0
 
     @classmethod
-    async def begin(cls, options: EmailOptions, tls: ssl.SSLContext | None, ctx: Context) -> Session:
+    async def begin(cls, options: EmailOptions, tls: ssl.SSLContext | None, ctx: CheckContext) -> Session:
         """Connect and log in. What goes wrong is the library's error, or Reject where no waiting mends it."""
         client = _Client(
             hostname=options.smtp_host,

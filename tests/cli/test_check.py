@@ -172,6 +172,13 @@ def test_plugins_that_cannot_be_used_are_warned_about(
     assert f"warning: {tmp_path / 'plugins' / 'pager.py'}: could not be loaded: ModuleNotFoundError" in answer.stdout
 
 
+def test_links_that_lead_nowhere_are_warned_about(site: Site, jobs: JobLog, notifyd: Notifyd) -> None:
+    http = {"public_url": "https://notifyd.example.com"}
+    for listen, warned in (("", True), ("127.0.0.1:8321", False)):
+        site.write(sources=[jobs.source("jobs")], notifications=[hook("hook")], http={**http, "listen": listen})
+        assert ("warning: http.public_url: links lead nowhere" in notifyd("check").stdout) is warned
+
+
 def test_an_empty_log(site: Site, jobs: JobLog, notifyd: Notifyd) -> None:
     site.write(sources=[jobs.source("jobs")], notifications=[hook("hook")])
     assert "source jobs: no rows yet" in notifyd("check").stdout

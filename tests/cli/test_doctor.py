@@ -63,6 +63,7 @@ def test_where_all_is_well_it_says_so(site: Site, notifyd: Notifyd, jobs: JobLog
         levels = found(notifyd, 0)
         assert set(levels) == {"ok"}
         assert one(levels["ok"], "hook: 127.0.0.1:")
+        assert one(levels["ok"], "and sends by httptools on uvloop")
         assert one(levels["ok"], "each of 2 rows that were read is accounted for")
         assert notifyd("doctor").stdout.endswith("0 problems, 0 warnings\n")
 

@@ -48,7 +48,7 @@ def test_the_unit_runs_what_is_installed(prefix: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "prefix", ["/home/ann/.local/share/pipx/venvs/notifyd", "/root/venv", "/tmp/venv"], indirect=True
+    "prefix", ["/home/ann/.local/share/pipx/venvs/notifyd", "/home/bob/venv", "/tmp/venv"], indirect=True
 )
 def test_what_the_account_cannot_reach_is_refused(prefix: str, tmp_path: Path) -> None:
     answer = invoke("service", "install", "--root", str(tmp_path))

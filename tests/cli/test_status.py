@@ -59,6 +59,19 @@ def test_for_people(site: Site, notifyd: Notifyd) -> None:
     assert "mended" not in answer.stdout
 
 
+def test_failing_channels(site: Site, jobs: JobLog, past: Past, notifyd: Notifyd) -> None:
+    jobs.write(JobLog.row("error", "no", job=f"job {n}") for n in range(6))
+    site.write(sources=from_beginning(jobs.source("jobs")), notifications=[hook("hook", group={"window": "0s"})])
+    past.poll()
+    past.attempt(Outcome(Result.RETRY, "503 Service Unavailable", 503), retry_in=timedelta(minutes=1))
+    (lane,) = notifyd("status", "--json").json["lanes"]
+    assert (lane["name"], lane["failed"], lane["attempts"]) == ("hook", 5, 5)  # it opened at the fifth
+    assert lane["breaker"] in ("open", "half-open")
+    answer = notifyd("status").stdout
+    assert "Failing channels" in answer
+    assert "503 Service Unavailable" in answer
+
+
 @pytest.mark.usefixtures("lived")
 def test_failing_schedules(notifyd: Notifyd) -> None:
     streaks = notifyd("status", "--json").json["streaks"]

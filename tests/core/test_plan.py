@@ -163,6 +163,26 @@ def check_decision(decision: Decision, one: Finding, verdict: Verdict, view: Vie
         assert one.event.event_type is not EventType.CONSECUTIVE_FAILURES
 
 
+audiences = st.lists(st.booleans(), min_size=1, max_size=4).map(
+    lambda systems: [Recipient(f"c{n}", f"c{n}", system=system) for n, system in enumerate(systems)]
+)
+
+
+@LAW
+@given(audiences, st.data())
+def test_what_is_about_notifyd_is_told_by_others_and_by_somebody(to: list[Recipient], data: st.DataObject) -> None:
+    """Every config has its answer; none is told of itself; those for the system are, or all, where there is none."""
+    about = data.draw(st.sampled_from([None, *(recipient.id for recipient in to)]))
+    broken = replace(finding("1", EventType.CHANNEL_FAILING), about=about)
+    drawn = planned(broken, to=to)
+    assert [decision.config_id for decision in drawn.decisions] == [recipient.id for recipient in to]
+    told = {decision.config_id for decision in drawn.decisions if decision.decided is Decided.PLANNED}
+    others = {recipient.id for recipient in to} - {about}
+    system = {recipient.id for recipient in to if recipient.system} - {about}
+    assert told == (system or others)
+    assert all(decision.reason for decision in drawn.decisions)
+
+
 # -- leading edge, then digest -------------------------------------------------------------------
 
 

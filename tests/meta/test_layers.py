@@ -17,6 +17,7 @@ FORBIDDEN_IMPORTS = [
     pytest.param("pure", "notifyd/core/__init__.py", "import time", id="pure"),
     pytest.param("peewee", "notifyd/web/__init__.py", "import peewee", id="peewee"),
     pytest.param("httpx", "plugins/webhook.py", "import httpx", id="httpx"),
+    pytest.param("web", "notifyd/web/__init__.py", "import notifyd.sources", id="web"),
     pytest.param("kit", "notifyd/lane.py", "import notifyd.api.testing", id="kit"),
 ]
 

@@ -72,5 +72,4 @@ def test_the_unit_runs_as_the_account_and_the_guide_installs_both() -> None:
     unit, guide = UNIT.read_text(encoding="utf-8"), (SYSTEMD / "README.md").read_text(encoding="utf-8")
     assert "User=notifyd\n" in unit
     assert "u notifyd " in (SYSTEMD / "notifyd.sysusers").read_text(encoding="utf-8")
-    assert "/usr/lib/sysusers.d/notifyd.conf" in guide
-    assert "/etc/systemd/system/notifyd.service" in guide
+    assert "sudo notifyd service install\nsudo systemd-sysusers\nsudo systemd-tmpfiles --create notifyd.conf\n" in guide

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import pty
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,8 @@ import structlog
 
 from notifyd.api import Secret
 from notifyd.observe import logs
+from notifyd.observe.journal import Journal
+from notifyd.observe.storm import MOST, Kind, Storm
 
 log = structlog.get_logger("notifyd.test")
 
@@ -156,6 +159,53 @@ def test_journald_gets_the_priority_on_each_line_of_a_traceback(journal: tuple[T
     assert lines(stream)[0] == "<3>a bug [notifyd.test] url=<secret>"
     assert lines(stream)[-1] == "<3>RuntimeError: refused after 7 letters"
     assert all(line.startswith("<3>") for line in lines(stream))
+
+
+def test_journald_gets_fields_by_its_own_protocol(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journald:
+        journald.bind(str(tmp_path / "socket"))
+        journal = Journal(tmp_path / "socket")
+        assert journal.send("sent", 6, {"delivery": "d1", "title": "two\nMESSAGE=lines", "a.b": 1})
+        assert journald.recv(4096) == (
+            b"MESSAGE=sent\nPRIORITY=6\nSYSLOG_IDENTIFIER=notifyd\nNOTIFYD_DELIVERY=d1\n"
+            b"NOTIFYD_TITLE\n\x11\0\0\0\0\0\0\0two\nMESSAGE=lines\nNOTIFYD_A_B=1\n"
+        )
+        assert not journal.send("x" * 10_000_000, 6, {})
+    (tmp_path / "socket").unlink()
+    assert not journal.send("nobody is there", 6, {})
+    journal.close()
+
+
+def test_a_storm_is_not_a_log_storm() -> None:
+    stream = io.StringIO()
+    logs.say_left_out(at_the_end=True)
+    logs.configure("info", stream)
+    for number in range(1000):
+        log.warning("not sent", delivery=f"d{number}")
+        logging.getLogger("plugin").error("no route to %s", f"host{number}")
+    log.info("something else")
+    logs.say_left_out()
+    assert len(entries(stream)) == 2 * MOST + 1
+    logs.say_left_out(at_the_end=True)
+    *_, ours, others = entries(stream)
+    assert (ours["event"], ours["level"], ours["left_out"]) == (
+        "900 more lines like this one: not sent",
+        "warning",
+        900,
+    )
+    assert (others["event"], others["level"]) == ("900 more lines like this one: no route to %s", "error")
+
+
+def test_a_minute_that_is_over_makes_room_for_the_next() -> None:
+    now = [0.0]
+    storm, kind = Storm(lambda: now[0]), Kind("info", "notifyd", "sent")
+    assert sum(storm.passes(kind) for _ in range(150)) == MOST
+    assert storm.ended() == []
+    now[0] = 60.0
+    assert storm.ended() == [(kind, 50)]
+    assert storm.passes(kind)
+    now[0] = 120.0
+    assert storm.ended() == []
 
 
 def test_a_hostile_text_forges_no_line_in_the_journal(journal: tuple[TextIO, dict[str, str]]) -> None:

@@ -696,3 +696,31 @@ async def test_a_ca_file_that_is_gone_for_a_while_loses_no_message(ca: trustme.C
 
 def test_every_option_is_described() -> None:
     assert all(field.description for field in EmailOptions.model_fields.values())
+
+
+# -- its check
+
+
+async def test_its_check_logs_in_and_sends_nothing():
+    with SmtpSink(users={"me": PASSWORD}) as sink:
+        config = channel(sink, smtp_username="me", smtp_password=PASSWORD)
+        seen = await config.check(TestContext(a_notification()))
+        await sink.wait_until_idle()
+    assert seen == f"127.0.0.1:{sink.port} answers (none), and the login me works"
+    assert sink.messages == []
+    assert sink.commands["MAIL"] == 0
+
+
+async def test_its_check_says_what_is_wrong_with_the_login():
+    with SmtpSink(users={"me": "another"}) as sink:
+        config = channel(sink, smtp_username="me", smtp_password=PASSWORD)
+        with pytest.raises(Retry, match="535") as refusal:
+            await config.check(TestContext(a_notification()))
+    assert PASSWORD not in str(refusal.value)
+
+
+async def test_its_check_has_an_end():
+    with SmtpSink() as sink:
+        sink.answer("EHLO", Deed.HANG)
+        with pytest.raises(Retry, match=r"did not let us in within 0\.2 s"):
+            await channel(sink).check(TestContext(a_notification(), timeout=0.2))

@@ -83,12 +83,12 @@ async def sink() -> AsyncIterator[HttpSink]:
         yield sink
 
 
-async def outcome(channel: Channel[Any]) -> Retry | Reject:
+async def outcome(channel: Channel[Any], timeout: float = IMPATIENT) -> Retry | Reject:
     notification = a_notification()
-    async with contextlib.aclosing(ways.http_client(timeout=IMPATIENT)) as http:
+    async with contextlib.aclosing(ways.http_client(timeout=timeout)) as http:
         with pytest.raises((Retry, Reject)) as caught:
             async with asyncio.timeout(10):
-                await channel.send(notification, TestContext(notification, http=http, timeout=IMPATIENT))
+                await channel.send(notification, TestContext(notification, http=http, timeout=timeout))
     verdict = caught.value
     assert isinstance(verdict, Retry | Reject)
     assert not [secret for secret in SECRETS if secret in verdict.reason]
@@ -140,7 +140,7 @@ async def test_a_bad_certificate(
     tls_of: Callable[[trustme.CA], ssl.SSLContext], channel_of: Callable[[str], Channel[Any]]
 ):
     async with HttpSink("localhost", tls=tls_of(trustme.CA())) as sink:
-        verdict = await outcome(channel_of(secret_url(sink.port, "https")))
+        verdict = await outcome(channel_of(secret_url(sink.port, "https")), timeout=5)
         assert isinstance(verdict, Retry)
         assert ": TLS: " in verdict.reason
         assert sink.requests == []

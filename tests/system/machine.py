@@ -66,7 +66,7 @@ class Machine:
     def ask(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run a command there, as root."""
         enter = f"nsenter -t {self.first} -m -p -u -i -C --root=/proc/{self.first}/root --wd=/".split()
-        environ = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
+        environ = {"PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
         return subprocess.run([*enter, *command], capture_output=True, text=True, check=False, env=environ, timeout=120)
 
     def run(self, *command: str) -> str:

@@ -40,8 +40,8 @@ class Process:
         self._systemd.setblocking(False)
         self._systemd.bind("")  # Linux chooses a free abstract name
 
-    async def start(self) -> Self:
-        """Start it, and come back while it still wakes up."""
+    async def start(self, output: int | None = None) -> Self:
+        """Start it, and come back while it still wakes up. It writes to its log, or to the descriptor `output`."""
         name: bytes = self._systemd.getsockname()
         environ = os.environ | {"NOTIFY_SOCKET": "@" + name[1:].decode(), "PYTHONPATH": str(ROOT), **self.environ}
         self.started_at = time.monotonic()
@@ -49,8 +49,8 @@ class Process:
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "notifyd", "run", "--config", str(self.settings)),
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                stdout=output or log,
+                stderr=output or log,
                 env=environ,
             )
         return self

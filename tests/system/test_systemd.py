@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from tests.sinks.http import HttpSink
 from tests.sinks.log import JobLog
-from tests.system.installed import build, install
+from tests.system.installed import ROOT, build, install
 from tests.system.machine import Machine, why_not
 from tests.system.site import of_type
 
@@ -56,6 +57,16 @@ def notifyd_channels():
 """
 
 
+def guide(section: str) -> list[list[str]]:
+    """The commands of a section of systemd/README.md, as root says them."""
+    text = (ROOT / "systemd" / "README.md").read_text(encoding="utf-8")
+    block = text.split(f"## {section}\n")[1].split("```sh\n")[1].split("```")[0]
+    return [
+        shlex.split(line.removeprefix("sudo ").replace("-u notifyd", "runuser -u notifyd --"))
+        for line in block.splitlines()
+    ]
+
+
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Machine]:
     stage = tmp_path / "stage"
@@ -70,19 +81,18 @@ async def test_from_install_to_alert_to_reload_to_watchdog_to_upgrade(
     machine: Machine, sink: HttpSink, tmp_path: Path
 ) -> None:
     # -- install
-    said = machine.run(NOTIFYD, "service", "install")
-    assert "wrote /etc/systemd/system/notifyd.service" in said
-    machine.run("systemd-sysusers")
-    machine.run("systemd-tmpfiles", "--create", "notifyd.conf")
-    machine.run("systemctl", "daemon-reload")
+    said = [
+        machine.run(*command)
+        for command in guide("Install")
+        if "/opt/notifyd" not in command[-1] and "pip" not in command[0]
+    ]
+    assert "wrote /etc/systemd/system/notifyd.service" in "".join(said)
     assert stat.S_IMODE(machine.path("/etc/notifyd/credentials").stat().st_mode) == 0o700
 
     # -- settings, a secret, and a log that belongs to somebody else
     machine.run("groupadd", "jobs")
     machine.run("install", "-d", "-g", "jobs", "-m", "750", "/srv/jobs")
     machine.path("/etc/notifyd/notifyd.toml").write_text(SETTINGS)
-    machine.run("chown", "root:notifyd", "/etc/notifyd/notifyd.toml")
-    machine.run("chmod", "640", "/etc/notifyd/notifyd.toml")
     machine.path("/etc/notifyd/credentials/hook").write_text(f"{sink.url}/hook\n")
     machine.run("chmod", "600", "/etc/notifyd/credentials/hook")
     log = JobLog(tmp_path / "stage" / "srv" / "jobs" / "jobs.db")
@@ -99,11 +109,15 @@ async def test_from_install_to_alert_to_reload_to_watchdog_to_upgrade(
     machine.run("systemctl", "daemon-reload")
     machine.run("systemctl", "restart", "notifyd")
 
-    # -- the first alert
+    # -- the first alert, and its line in the journal, by field
     machine.until("systemctl", "status", "notifyd", says="1 source, lag 0 s, 0 pending")
     log.add("error", "no such order", job="a")
     (alert,) = of_type("sync_error", await sink.wait_for(1))
     assert alert.json()["message"] == "no such order"
+    delivery = alert.json()["notification"]["id"]
+    assert "sent" in machine.until(
+        "journalctl", f"NOTIFYD_DELIVERY={delivery}", "PRIORITY=6", "--no-pager", says="sent"
+    )
     pid = machine.about("MainPID")
 
     # -- reload: a bad file fails, a good one is taken, and the process stays
@@ -113,7 +127,9 @@ async def test_from_install_to_alert_to_reload_to_watchdog_to_upgrade(
     assert "enabeld: unknown key" in machine.journal()
     assert "settings refused" in machine.about("StatusText")
     machine.path("/etc/notifyd/notifyd.toml").write_text(SETTINGS.replace('name = "hook"', 'name = "other"'))
-    machine.run("systemctl", "reload", "notifyd")
+    machine.run("usermod", "-aG", "jobs", "notifyd")
+    said = [machine.run(*command) for command in guide("Change the settings")]
+    assert '+ notifications["other"]' in said[1]
     assert "refused" not in machine.about("StatusText")
     log.add("error", "told by another", job="b")
     second = (await sink.wait_for(2))[1]

@@ -399,6 +399,7 @@ async def test_all_that_a_config_says_survives_a_restart_and_counts(
         "delivery": {"max_concurrency": 1, "max_per_minute": 60, "retry_for": "1h", "expire_after": "2h"},
         "system": True,
         "timeout": "7s",
+        "isolate": True,
     }
     assert body.keys() - {"notification_type", "name", "enabled"} == _with_defaults()
     async with serving() as api:

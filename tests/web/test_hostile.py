@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,7 +15,10 @@ import pytest
 from notifyd.web.limits import LARGEST_BODY, Limits
 from tests.loops.conftest import Said
 from tests.sinks.http import HttpSink
-from tests.web.conftest import SLACK, Api, check_problem, hook
+from tests.sinks.log import SyncLog
+from tests.sinks.smtp import SmtpSink
+from tests.system.site import Site, until
+from tests.web.conftest import LOOPBACK, SLACK, Api, Serving, check_problem, hook
 
 JSON = {"content-type": "application/json"}
 
@@ -172,6 +177,35 @@ async def test_mail_headers_cannot_be_broken_out_of(api: Api) -> None:
         ("smtp_host", "/run/socket"),
     ):
         await api.post("/configs", {"notification_type": "email", "config": {**good, key: value}}, 422)
+
+
+async def test_html_and_mrkdwn_in_every_field_are_text(
+    site: Site, serving: Serving, sink: HttpSink, tmp_path: Path
+) -> None:
+    """In whatever a config says through the API, and whatever a row of the log says: nothing of it is markup."""
+    evil = "<img src=x onerror=alert(1)> <!channel> <https://evil.example|click> &amp; *bold* `code`"
+    words = {"title": f"{evil} {{{{ event.message }}}}", "body": f"{evil} {{{{ event.connector_id }}}}"}
+    mail = {"smtp_host": "127.0.0.1", "tls": "none", "from_address": "n@example.com", "to_addresses": ["o@example.com"]}
+    kept = {"window": "0s"}
+    with SyncLog(tmp_path / "shop.db") as log:
+        site.write(sources=[log.source("shop")], notifications=[], http={"listen": "127.0.0.1:0"}, security=LOOPBACK)
+        async with SmtpSink() as server, serving() as api:
+            slack = {"webhook_url": sink.url, "username": evil[:80], "channel": "#a"}
+            for own in ({}, {"template": words}):
+                name = f"{evil[:60]} {len(own)}"
+                await api.make(notification_type="slack", name=f"s{name}", config=slack, group=kept, **own)
+                config = {**mail, "smtp_port": server.port}
+                await api.make(notification_type="email", name=f"m{name}", config=config, group=kept, **own)
+            log.add(evil, "error", evil, connector=evil, entity=evil, tenant=evil)
+            requests = await sink.wait_for(2)
+            await until(lambda: len(server.messages) == 2)
+    for message in server.messages:
+        assert "&lt;img src=x" in message.part("html")
+        assert not re.search(r"<img|<!channel|<https:", message.part("html"))
+    for request in requests:
+        shown = json.dumps({**request.json(), "username": ""})  # a name is no markup to Slack
+        assert "&lt;!channel&gt;" in shown
+        assert not re.search(r"<!channel|<https:|<img", shown)
 
 
 async def test_sql_and_nul_in_the_address(api: Api) -> None:

@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from notifyd import fast
 from notifyd.cli.doctor.finding import Finding, Level
 from notifyd.cli.person import user
 from notifyd.settings import Settings, sqlite_path
@@ -44,7 +45,8 @@ def daemon(settings: Settings) -> Iterator[Finding]:
         do = "systemctl start notifyd; if it does not stay, journalctl -u notifyd -p err says why"
         yield Finding("Daemon", Level.PROBLEM, "no daemon is running, so nobody is told of anything", do)
         return
-    yield Finding("Daemon", Level.OK, f"it is running, process {lock.pid}")
+    sends_by = fast.said(fast.chosen(settings.daemon.fast))
+    yield Finding("Daemon", Level.OK, f"it is running, process {lock.pid}, and sends by {sends_by}")
     said = notice.read(path)
     for problem in said.problems if said else ():
         do = "mend the file, then `notifyd reload`"

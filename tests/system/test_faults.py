@@ -1,0 +1,119 @@
+"""What may befall the process from outside: nothing is lost, and what is wrong is said once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.sinks.http import HttpSink
+from tests.sinks.log import JobLog
+from tests.system.process import Process
+from tests.system.site import Site, until, webhook
+
+ROWS = 300
+
+
+def failures(jobs: JobLog) -> None:
+    jobs.write(jobs.row("error", "no", job=f"job {n}") for n in range(ROWS))
+
+
+async def all_told_once(site: Site, sink: HttpSink) -> None:
+    """Every row was told, and no delivery twice."""
+    requests = await sink.wait_for(ROWS, timeout=60)
+    await until(lambda: site.states("hook") == ["sent"] * ROWS, timeout=30)
+    assert len({request.headers["webhook-id"] for request in requests}) == len(requests) == ROWS
+    assert site.imbalances() == []
+
+
+async def test_sigterm_under_load_ends_in_time_and_repeats_nothing(site: Site, jobs: JobLog, sink: HttpSink) -> None:
+    site.write(sources=[jobs.source("jobs")], notifications=[webhook("hook", sink.url)])
+    async with Process(site.file) as process:
+        failures(jobs)
+        await sink.wait_for(20)
+        assert await process.end(timeout=60) == 0
+    assert len(sink.requests) < ROWS
+    async with Process(site.file):
+        await all_told_once(site, sink)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL], ids=["the kernel's OOM killer sends it"])
+async def test_what_is_killed_loses_nothing(site: Site, jobs: JobLog, sink: HttpSink, number: signal.Signals) -> None:
+    site.write(sources=[jobs.source("jobs")], notifications=[webhook("hook", sink.url)])
+    async with Process(site.file) as process:
+        failures(jobs)
+        await sink.wait_for(20)
+        assert await process.end(number) == -number
+    async with Process(site.file):
+        await until(lambda: site.states("hook") == ["sent"] * ROWS, timeout=60)
+    assert len({request.headers["webhook-id"] for request in sink.requests}) == ROWS
+    assert len(sink.requests) <= ROWS + 16  # at most what was in flight goes out twice, under the same id
+    assert site.imbalances() == []
+
+
+async def test_where_nobody_reads_its_log_it_goes_on(site: Site, jobs: JobLog, sink: HttpSink) -> None:
+    site.write(sources=[jobs.source("jobs")], notifications=[webhook("hook", sink.url)])
+    reader, writer = os.pipe()
+    process = Process(site.file, log=None)
+    await process.start(output=writer)
+    os.close(writer)
+    await process.ready()
+    os.close(reader)  # from now on each write is EPIPE
+    failures(jobs)
+    await all_told_once(site, sink)
+    assert await process.end() == 0
+
+
+async def test_where_descriptors_run_out_it_recovers(site: Site, jobs: JobLog, sink: HttpSink) -> None:
+    site.write(sources=[jobs.source("jobs")], notifications=[webhook("hook", sink.url)])
+    async with Process(site.file) as process:
+        failures(jobs)
+        await sink.wait_for(5)
+        resource = pytest.importorskip("resource")
+        soft, hard = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
+        in_use = len(list(Path(f"/proc/{process.pid}/fd").iterdir()))
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (in_use, hard))
+        await asyncio.sleep(1)
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (soft, hard))
+        await all_told_once(site, sink)
+        assert await process.end() == 0
+    assert "Traceback" not in process.log.read_text()
+
+
+async def test_a_corrupted_state_db_is_said_once_with_what_to_do_and_left_as_it_is(
+    site: Site, jobs: JobLog, sink: HttpSink
+) -> None:
+    site.write(sources=[jobs.source("jobs")], notifications=[webhook("hook", sink.url)])
+    async with Process(site.file):
+        jobs.add("error", "no")
+        await sink.wait_for(1)
+    with site.state.open("r+b") as file:
+        file.write(b"\0" * 4096)
+    before = site.state.read_bytes()
+    process = Process(site.file, site.folder / "second.log")
+    await process.start()
+    assert await process.ended() == 3  # no restart mends it, and the unit knows that
+    (line,) = process.log.read_text().splitlines()
+    assert "not a database" in line
+    assert "notifyd restore" in line
+    assert site.state.read_bytes() == before
+
+
+@pytest.mark.slow
+async def test_a_state_db_that_another_process_locks_for_a_minute(site: Site, jobs: JobLog, sink: HttpSink) -> None:
+    site.write(sources=[jobs.source("jobs")], notifications=[webhook("hook", sink.url)])
+    async with Process(site.file, watchdog=30.0) as process:
+        with closing(sqlite3.connect(site.state, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            failures(jobs)
+            assert await process.watched(60) >= 10
+            other.execute("ROLLBACK")
+        await all_told_once(site, sink)
+    errors = [line["event"] for line in process.lines() if line["level"] == "error"]
+    assert len(errors) == len(set(errors))
+    assert "Traceback" not in process.log.read_text()
