@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from functools import cache
 from io import TextIOWrapper
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from typer import Typer
 
 INTERRUPTED = 130
+COMPLETE = "_NOTIFYD_COMPLETE"
+"""By this variable a shell asks; `notifyd completion` prints what makes it do so."""
 
 
 def main() -> None:
@@ -27,6 +30,10 @@ def main() -> None:
 @cache
 def application() -> Typer:
     """Every command, the demonstration among them."""
+    if COMPLETE in os.environ:  # a shell asks what fits
+        from typer.completion import completion_init  # type: ignore[attr-defined] # as its --install-completion does
+
+        completion_init()
     from notifyd.cli.app import app
     from notifyd.demo import demo
 

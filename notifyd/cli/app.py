@@ -5,6 +5,7 @@ What a command does is in a module beside this one, which is imported only when 
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -343,6 +344,22 @@ def revoke_token(
     from notifyd.cli.token import revoke
 
     revoke(config, which)
+
+
+class Shell(StrEnum):
+    """The shells that there are completions for."""
+
+    BASH = "bash"
+    ZSH = "zsh"
+    FISH = "fish"
+
+
+@app.command()
+def completion(shell: Annotated[Shell, typer.Argument(help="The shell that will read it.")]) -> None:
+    """Print what makes a shell complete notifyd's commands and options."""
+    from notifyd.cli.completion import completion
+
+    completion(shell.value)
 
 
 service = typer.Typer(

@@ -90,6 +90,6 @@ class AuditQuery(Paging):
 
 @router.get("/audit", response_model=schemas.Page[schemas.AuditEntry], summary="Who did what", responses=problems())
 async def list_audit(reach: Within, query: Annotated[AuditQuery, Query()]) -> Response:
-    """What was done through the API and to its tokens, newest first. No secret is ever in it."""
+    """What was done through the API, to its tokens, and by `notifyd test` and `retry`, newest first; never a secret."""
     found = await reach.read(trail.page, object_id=query.object_id, before=query.before, limit=query.limit)
     return answer({"items": [reads.as_json(entry) for entry in found.items], "next": found.next})

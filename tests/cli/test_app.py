@@ -35,6 +35,7 @@ COMMANDS = [
     "backup",
     "restore",
     "vacuum",
+    "completion",
 ]
 LISTINGS = [["status"], ["why", "1"], ["history"], ["deliveries"], ["sources"], ["retry", "--state", "dead"]]
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import shutil
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -87,6 +89,26 @@ async def test_after_a_crash_the_next_start_names_who_was_being_sent_to(site: Si
     first, second, *_ = site.attempts("bad")
     assert first["error"] == "unknown: the daemon stopped"
     assert "the channel's process ended: exit status 7" in second["error"]
+
+
+async def test_a_daemon_that_is_killed_leaves_no_process_behind_not_even_one_that_blocks(
+    site: Site, jobs: JobLog
+) -> None:
+    write(site, jobs, chaotic("bad", "block", isolate=True))
+    async with Process(site.file) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        (child,) = map(int, children.read_text().split())
+        jobs.add("error", "no")
+        await until(lambda: site.attempts("bad"))
+        await asyncio.sleep(0.3)  # by now it sleeps, and hears nothing
+        await process.end(signal.SIGKILL)
+    await until(lambda: not Path(f"/proc/{child}").exists() or "(zombie)" in status(child))
+
+
+def status(pid: int) -> str:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/status").read_text()
+    return "(zombie)"
 
 
 async def test_what_a_channel_prints_is_a_line_of_the_log_with_its_name(site: Site, jobs: JobLog) -> None:

@@ -259,7 +259,7 @@ async def test_the_traceback_is_in_the_log_and_not_in_the_history(isolated: Isol
     assert "chaos.py" in line["traceback"]
 
 
-async def test_its_process_ends_with_the_lane_and_with_the_daemon(isolated: Isolated, registry: Registry) -> None:
+async def test_its_process_ends_with_the_lane(isolated: Isolated) -> None:
     async with isolated("well") as lane:
         pid = pid_of(lane)
         assert lives(pid)
