@@ -20,7 +20,7 @@ KILLS, RESTARTS = 200, 20
 
 
 async def measure(seed: int) -> Report:
-    load = Load(seed, rows=1_000_000, long=12.0, long_share=0.01, pause=4.0, outages=True)
+    load = Load(seed, rows=1_000_000, long=12.0, long_share=0.01, pause=3.0, outages=True)
     with ExitStack() as stack:
         postgres, postgres_machine = stack.enter_context(own_postgres())
         mariadb, mariadb_machine = stack.enter_context(own_mariadb())

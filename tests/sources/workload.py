@@ -9,6 +9,7 @@ been told exactly once, and what was rolled back never.
 from __future__ import annotations
 
 import random
+import sqlite3
 import threading
 import time
 import uuid
@@ -70,7 +71,7 @@ class Load:
     outages: bool = False
 
 
-LOST = (psycopg.Error, pymysql.Error)
+LOST = (psycopg.Error, pymysql.Error, sqlite3.OperationalError)
 """What a writer is told when its server goes away."""
 
 

@@ -30,7 +30,7 @@ from tests.system.site import Site, webhook
 from tests.system.warm import Warm
 
 WRITERS = 8
-LONGEST_LIFE = 4.0
+LONGEST_LIFE = 3.4
 """Seconds that a daemon lives at most before it is killed."""
 
 COLUMNS = {
