@@ -14,7 +14,8 @@ from datetime import datetime, timedelta
 import structlog
 
 from notifyd.clock import Clock
-from notifyd.core.detect import Detected, Gone, Input, Memory, Tick, detect
+from notifyd.core.detect import Gone, Input, Tick, detect
+from notifyd.core.memory import Detected, Memory
 from notifyd.core.rules import Origin, Rules
 from notifyd.errors import NotifydError
 from notifyd.filtering import Gate, ask

@@ -3,7 +3,7 @@
     (place, key, run_id, … finished_at, details…, documents…)
 
     place      where the row stands in the log: what a cursor remembers
-    13 fields  of a Record, in its order; NULL where nothing is mapped
+    14 fields  of a Record, in its order; NULL where nothing is mapped
     details    as mapped
     documents  the JSON columns, each once; the values that lie inside of them are NULL until looked up
 
@@ -36,7 +36,7 @@ KEY_LIMIT: Final = TEXT_LIMIT
 """A longer key is no key: it would have to be cut, and then not be found again."""
 
 FIELDS: Final = Record._fields[: Record._fields.index("details")]
-TIMES: Final = ("finished_at", "occurred_at", "started_at")
+TIMES: Final = ("finished_at", "occurred_at", "started_at", "heartbeat_at")
 DETAILS: Final = 1 + len(FIELDS)
 """Where in a row the details begin."""
 
@@ -80,7 +80,7 @@ class Selection:
     @property
     def dated(self) -> bool:
         """Whether any time of a row is mapped."""
-        return any(name in self.columns for name in TIMES)
+        return any(name in self.columns for name in TIMES[:3])
 
     def expression(self, column: Column) -> str:
         """The SQL of what is mapped; the relation has its columns."""

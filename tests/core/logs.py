@@ -12,7 +12,8 @@ from typing import Any
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from notifyd.core.detect import Detected, Gone, Input, Memory, Tick, detect
+from notifyd.core.detect import Gone, Input, Tick, detect
+from notifyd.core.memory import Detected, Memory
 from notifyd.core.rules import Origin, Rules
 from notifyd.model import Event, EventType, Finding, Record, Status
 
@@ -50,6 +51,7 @@ def row(
         "occurred_at": at(minute),
         "started_at": None,
         "finished_at": None,
+        "heartbeat_at": None,
         "details": {},
         "read_at": at(minute if read is None else read),
     }

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from notifyd.core.detect import MOST_UNMAPPED, Input, Memory, detect, schedule_of
+from notifyd.core.detect import Input, detect, schedule_of
+from notifyd.core.memory import Memory
+from notifyd.core.watching import MOST_UNMAPPED
 from notifyd.core.rules import Rules
 from notifyd.model import EventType, RunState, Status
 from tests.core.logs import NAIVE, PATIENT, RECORDS, RUNS, at, fold, fold_batches, row, tick

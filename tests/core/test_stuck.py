@@ -7,7 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from notifyd.core.detect import Detected, Gone, Memory, Tick, detect
+from notifyd.core.detect import Gone, Tick, detect
+from notifyd.core.memory import Detected, Memory
 from notifyd.core.rules import Origin, Rules
 from notifyd.model import EventType, Severity
 from tests.core.logs import RUNS, at, row, tick

@@ -6,7 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from notifyd.core.detect import Memory, detect
+from notifyd.core.detect import detect
+from notifyd.core.memory import Memory
 from notifyd.core.rules import Rules
 from notifyd.model import Drop, Hold
 from notifyd.store import books, memory, retention, trail
