@@ -70,6 +70,7 @@ class Selection:
         self.inside: list[Inside] = []
         self._check(settings)
         self.changed = self._changed(settings)
+        self.changes = self._changes(settings)
         wanted = [*FIELDS, *(f"details.{name}" for name in self.details)]
         self._first_document = 1 + len(wanted)
         values = [self._value(index, name) for index, name in enumerate(wanted, start=1)]
@@ -111,6 +112,11 @@ class Selection:
         if column is None or column.json is not None:
             return None
         return self.expression(column), self._kind(column)
+
+    def _changes(self, settings: SourceSettings) -> str | None:
+        """The SQL of the time when a row was last changed; None where that is no column."""
+        column = settings.columns.updated_at
+        return self.expression(column) if column is not None and column.json is None else None
 
     def _value(self, index: int, name: str) -> str:
         column = self.columns.get(name)

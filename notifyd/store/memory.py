@@ -48,7 +48,9 @@ def load(
 
 def watched(db: Database, source_id: str) -> dict[str, Watch]:
     """The watched rows, by key, in the order in which they came to their state."""
-    found = db.run(f"SELECT {', '.join(rows.WATCH_FIELDS)} FROM watched WHERE source_id = ? ORDER BY rowid", [source_id])
+    found = db.run(
+        f"SELECT {', '.join(rows.WATCH_FIELDS)} FROM watched WHERE source_id = ? ORDER BY rowid", [source_id]
+    )
     return dict(map(rows.watch_of, found))
 
 

@@ -165,9 +165,10 @@ def watch_row(source_id: str, key: str, w: Watch) -> Row:
 def watch_of(row: Sequence[Any]) -> tuple[str, Watch]:
     """The key and the watch of a row of WATCH_FIELDS."""
     _, key, status, since, schedule, run_id, until, started, finished, epoch = row
-    run = (None, None) if schedule is None else (named(schedule), named(run_id))
-    times = moment(until), moment(started), moment(finished)
-    return named(key), Watch(Status(status), moment(since), *run, *times, epoch)
+    return named(key), Watch(
+        Status(status), moment(since), None if schedule is None else named(schedule),
+        None if run_id is None else named(run_id), moment(until), moment(started), moment(finished), epoch,
+    )  # fmt: skip
 
 
 @overload

@@ -1,4 +1,9 @@
-"""Rows are watched beyond their end, runs have heartbeats, and schedules that never run again expire."""
+"""Rows are watched beyond their end, runs have heartbeats, schedules expire, and an installation has a value.
+
+The value makes ids differ between installations. A state DB that is at work keeps the ids that it has: its value is "".
+"""
+
+import secrets
 
 STATEMENTS = """
 ALTER TABLE "watched" ADD COLUMN "schedule" TEXT;
@@ -15,10 +20,15 @@ ALTER TABLE "runs" ADD COLUMN "epoch" INTEGER NOT NULL DEFAULT 0;
 UPDATE "runs" SET "epoch" = COALESCE((SELECT c."epoch" FROM "cursors" c WHERE c."source_id" = "runs"."source_id"), 0);
 ALTER TABLE "streaks" ADD COLUMN "touched" TEXT;
 UPDATE "streaks" SET "touched" = strftime('%Y-%m-%dT%H:%M:%f', 'now') || '000Z';
-CREATE INDEX "streaks_source_id_touched" ON "streaks" ("source_id", "touched")
+CREATE INDEX "streaks_source_id_touched" ON "streaks" ("source_id", "touched");
+CREATE TABLE "installation" ("id" INTEGER NOT NULL PRIMARY KEY, "value" TEXT NOT NULL)
 """
+
+AT_WORK = 'SELECT EXISTS (SELECT 1 FROM "cursors") OR EXISTS (SELECT 1 FROM "notification_configs")'
 
 
 def up(migrator, db):
     for statement in STATEMENTS.split(";"):
         db.execute_sql(statement.strip())
+    value = "" if db.execute_sql(AT_WORK).fetchone()[0] else secrets.token_hex(8)
+    db.execute_sql('INSERT INTO "installation" ("value") VALUES (?)', [value])
