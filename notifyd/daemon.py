@@ -354,6 +354,7 @@ def _origin(source: SourceSettings) -> Origin:
         rows=source.rows,
         run_ends_after=source.run_ends_after,
         stuck_after=source.stuck_after or None,
+        rewatch=source.rewatch or None,
     )
 
 

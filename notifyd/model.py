@@ -93,6 +93,7 @@ class Record(NamedTuple):
     occurred_at: datetime | None
     started_at: datetime | None
     finished_at: datetime | None
+    heartbeat_at: datetime | None
     details: Mapping[str, str]
     read_at: datetime
 
@@ -102,6 +103,28 @@ class Position(NamedTuple):
 
     at: datetime
     key: str
+
+
+class Watch(NamedTuple):
+    """A row that is looked up again: until it ends, and for a while after that, in case it is run again.
+
+    `since` is when it was first seen in this state. `started` and `finished` are the row's own times: where
+    they are others in the same state, it was run again between two looks.
+    """
+
+    status: Status
+    since: datetime
+    schedule: str | None = None  # with `run_id`, the run that the row belongs to; None where that is not known
+    run_id: str | None = None
+    until: datetime | None = None  # of a row that has ended: how long it is watched on
+    started: datetime | None = None
+    finished: datetime | None = None
+    epoch: int = 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether the row has ended, and is watched in case it is run again."""
+        return self.until is not None
 
 
 class RunState(enum.StrEnum):
@@ -130,6 +153,13 @@ class Run:
     told: tuple[str, ...] = ()  # the event types already told, each once per run
     occurrence: int = 0  # grows when a row leaves a terminal state and fails again
     stuck: str | None = None  # the id of the stuck_run event, while it is open
+    beat: datetime | None = None  # its last sign of life but its start, give or take half of `stuck_after`
+    epoch: int = 0  # of the log, when the run began
+
+    @property
+    def last_sign(self) -> datetime:
+        """When it last showed that it is alive: at its start, or by a heartbeat."""
+        return self.start.at if self.beat is None else max(self.start.at, self.beat)
 
 
 @dataclass(slots=True)
@@ -151,6 +181,7 @@ class Streak:
     entity_type: str | None = None
     tenant_id: str | None = None
     schedule_id: str | None = None
+    touched: datetime | None = None  # when a record of the schedule was read last
 
 
 class RunOutcome(NamedTuple):

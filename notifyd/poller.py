@@ -7,23 +7,26 @@ for a network send.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 import structlog
 
 from notifyd.clock import Clock
-from notifyd.core.detect import Detected, Gone, Input, Memory, Tick, detect
+from notifyd.core.detect import Gone, Input, Past, Tick, detect
+from notifyd.core.memory import Detected, Memory
 from notifyd.core.rules import Origin, Rules
+from notifyd.core.watching import Rounds
 from notifyd.errors import NotifydError
 from notifyd.filtering import Gate, ask
+from notifyd.model import Watch
 from notifyd.observe import health as parts
 from notifyd.observe.health import Health
 from notifyd.outage import OutageWatch
 from notifyd.reading import Hangs, Reading
 from notifyd.settings import SourceSettings
-from notifyd.sources import Batch, SourceError
+from notifyd.sources import Batch, Source, SourceError
 from notifyd.store import commit, cursors, memory
 from notifyd.store.commit import Committed, Polled
 from notifyd.store.cursors import Checkpoint
@@ -53,6 +56,7 @@ class Poller:
         self.settings, self.origin, self.rules, self.gates = source, origin, rules, gates
         self.store, self.clock, self.health, self.found = store, clock, health, found
         self.name = source.name
+        self.rounds = Rounds(origin.stuck_after, beats=source.columns.heartbeat_at is not None)
         self.outage = OutageWatch(source, rules, gates, store, found)
         self._reading = Reading(source)
         self._written_at: datetime | None = None
@@ -85,7 +89,7 @@ class Poller:
         """One batch, one transaction. True if it reached the end of the log, and counts."""
         now = self.clock()
         checkpoint, known = await self._known(now)
-        batch, gone = await self._read(checkpoint, list(known.watched), now)
+        batch, gone = await self._reading.run(self._read, self._reading.source, checkpoint, known.watched, now)
         detected = await self._detect(batch, gone, known, now)
         if self._anything_new(batch, checkpoint, detected, now):
             return await self._commit(checkpoint, batch, detected, now) and batch.at_end
@@ -98,24 +102,34 @@ class Poller:
         if checkpoint:
             return checkpoint, known
         start = await self._reading.run(self._reading.source.start, now)
-        watched = detect(Memory(), start.records, self.rules, self.origin)
+        before: list[Input] = [*start.records, *map(Past, start.ended)]
+        watched = detect(Memory(), before, self.rules, self.origin)
         await self.store(cursors.start, source_id, self.name, start.cursor, watched, now)
-        log.info("reading begins", source=self.name, start=str(self.settings.start), running=len(watched.watch))
+        begin, running = str(self.settings.start), watched.counts["open"]
+        log.info("reading begins", source=self.name, start=begin, running=running)
         return await self._known(now)
 
-    async def _read(self, checkpoint: Checkpoint, watched: list[str], now: datetime) -> tuple[Batch, list[str]]:
-        """The watched rows as they are now, then the new ones; and the keys of watched rows that are gone."""
-        seen = await self._reading.run(self._reading.source.look_up, watched, now) if watched else {}
-        batch = await self._reading.run(self._reading.source.read, checkpoint.cursor, now)
-        records = [*seen.values(), *batch.records] if seen else batch.records
-        return replace(batch, records=records), [key for key in watched if key not in seen]
+    def _read(
+        self, source: Source, checkpoint: Checkpoint, watched: Mapping[str, Watch], now: datetime
+    ) -> tuple[Batch, list[str]]:
+        """The watched rows that are due, as they are now, then the new ones; and the keys of those that are gone."""
+        due = self.rounds.due(watched, now, ended=not source.sees_changes) if watched else []
+        seen = source.look_up(due, now) if due else {}
+        batch = source.read(checkpoint.cursor, now)
+        self.rounds.looked(due, now)
+        if batch.epoch != checkpoint.epoch:
+            due = [key for key in due if not watched[key].ended]  # what has their keys now are other rows
+        records = [*(seen[key] for key in due if key in seen), *batch.records] if seen else batch.records
+        return replace(batch, records=records), [key for key in due if key not in seen]
 
     async def _detect(self, batch: Batch, gone: Sequence[str], known: Memory, now: datetime) -> Detected:
         tick = now if batch.at_end else None
         origin = replace(self.origin, epoch=batch.epoch)
         if batch.at_end and not batch.records and not gone and not known.runs and not known.streaks:
             return detect(known, [Tick(now)], self.rules, origin)  # nothing to fold: not worth a thread
-        known = await self.store(memory.load, self.settings.id, batch.records, tick, origin, gone)
+        known = await self.store(
+            memory.load, self.settings.id, batch.records, tick, origin, gone=gone, watching=known.watched
+        )
         inputs: list[Input] = [*(Gone(key, now) for key in gone), *batch.records]
         if batch.at_end:
             inputs.append(Tick(now))
@@ -151,7 +165,7 @@ class Poller:
 
     def _anything_new(self, batch: Batch, checkpoint: Checkpoint, detected: Detected, now: datetime) -> bool:
         """Whether a transaction is worth its cost: an idle poll writes only once a minute."""
-        changed = detected.counts or detected.runs or detected.streaks or detected.findings or batch.set_aside
+        changed = detected.counts or detected.runs or detected.streaks or detected.unwatch or batch.set_aside
         stale = self._failing or self._written_at is None or now - self._written_at >= REMEMBER_READ
         return bool(changed or stale or batch.cursor != checkpoint.cursor or now < (self._written_at or now))
 

@@ -36,7 +36,9 @@ def _program(argv: list[str]) -> list[str]:
 class CommandOptions(Options):
     """Which program, and what it is given."""
 
-    command: Annotated[list[str], AfterValidator(_program)] = Field(description="The program's path and its arguments.")
+    command: Annotated[list[str], AfterValidator(_program)] = Field(
+        description="The program's path and its arguments.", examples=[["/usr/local/bin/page-someone", "--loud"]]
+    )
     env: dict[Annotated[str, StringConstraints(pattern="^[A-Za-z_][A-Za-z0-9_]*$")], Secret] = Field(
         {}, description="Variables of its environment; their values are secret."
     )

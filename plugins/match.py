@@ -48,7 +48,11 @@ class MatchOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra={"minProperties": 1})
 
-    only: Patterns = Field({}, description="Each of these has to be found; a field that is absent is not.")
+    only: Patterns = Field(
+        {},
+        description="Each of these has to be found; a field that is absent is not.",
+        examples=[{"message": "timeout|timed out"}],
+    )
     never: Patterns = Field({}, description="None of these may be found.")
 
     @model_validator(mode="after")

@@ -37,8 +37,10 @@ class QuietTime(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    begins: WallTime = Field(alias="from", description='When it begins: "22:00".')
-    ends: WallTime = Field(alias="until", description='When it ends: "07:00", on the next day if that is not later.')
+    begins: WallTime = Field(alias="from", description='When it begins: "22:00".', examples=["22:00"])
+    ends: WallTime = Field(
+        alias="until", description='When it ends: "07:00", on the next day if that is not later.', examples=["07:00"]
+    )
     days: Annotated[list[Day], Field(min_length=1)] = Field(
         list(DAYS), description='The days on which it begins: ["sat", "sun"]. Default: every day.'
     )

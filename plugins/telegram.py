@@ -51,7 +51,10 @@ class TelegramOptions(HttpOptions):
     bot_token: Annotated[Secret, AfterValidator(_token), Form(f"^{_FORM}$")] = Field(
         description="The bot's token, from @BotFather."
     )
-    chat_id: ChatId = Field(description='The chat\'s number ("-100…" for groups), or "@name" of a public channel.')
+    chat_id: ChatId = Field(
+        description='The chat\'s number ("-100…" for groups), or "@name" of a public channel.',
+        examples=["-1001234567890"],
+    )
     thread_id: int | None = Field(None, ge=1, description="The topic in a group that has topics.")
     server: ServerUrl = Field("https://api.telegram.org", description="The address of a Bot API server.")
 

@@ -28,8 +28,10 @@ class ThrottleOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    most: Annotated[int, Field(ge=1, le=1000)] = Field(description="So many events are told at once …")
-    per: Annotated[str, Field(pattern=r"^[1-9][0-9]{0,5}[smhd]$")] = Field(description='… in this time: "10m", "1h".')
+    most: Annotated[int, Field(ge=1, le=1000)] = Field(description="So many events are told at once …", examples=[10])
+    per: Annotated[str, Field(pattern=r"^[1-9][0-9]{0,5}[smhd]$")] = Field(
+        description='… in this time: "10m", "1h".', examples=["10m"]
+    )
     by: list[By] = Field([], description="Fields whose values are counted apart. Default: all events together.")
     urgent: Severity = Field(Severity.CRITICAL, description="What is at least this severe is neither held nor counted.")
 

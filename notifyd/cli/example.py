@@ -29,21 +29,27 @@ def _channel(plugin: Registered[Any]) -> Iterator[str]:
     yield f'notification_type = "{plugin.name}"'
     yield ""
     yield "[notifications.config]"
-    for name, field in sorted(plugin.cls.Options.model_fields.items(), key=lambda item: not item[1].is_required()):
-        line = f"{field.alias or name} = {_written(field, f'{plugin.name}_{name}')}"
-        yield line if field.is_required() else f"# {line}"
+    yield from _keys(plugin.cls.Options, f"{plugin.name}_")
 
 
 def _filter(plugin: Registered[Any]) -> Iterator[str]:
     kind = plugin.cls.Options
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         yield f"[notifications.filters.{plugin.name}]"
-        for name, field in sorted(kind.model_fields.items(), key=lambda item: not item[1].is_required()):
-            line = f"{field.alias or name} = {_written(field, name)}"
-            yield line if field.is_required() else f"# {line}"
+        yield from _keys(kind, "")
     else:
         yield "[notifications.filters]"
         yield f"{plugin.name} = {_value(kind, plugin.name)}"
+
+
+def _keys(kind: type[BaseModel], prefix: str) -> Iterator[str]:
+    """What is required; where nothing is, what the author has an example of; and the rest as comments."""
+    fields = kind.model_fields
+    shown = {name for name, field in fields.items() if field.is_required()}
+    shown = shown or {name for name, field in fields.items() if field.examples}
+    for name, field in sorted(fields.items(), key=lambda item: item[0] not in shown):
+        line = f"{field.alias or name} = {_written(field, f'{prefix}{name}')}"
+        yield line if name in shown else f"# {line}"
 
 
 def _written(field: FieldInfo, name: str) -> str:

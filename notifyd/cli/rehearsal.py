@@ -6,7 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from notifyd.core.detect import Detected, Memory, detect
+from notifyd.core.detect import detect
+from notifyd.core.memory import Detected, Memory
 from notifyd.core.rules import Origin, Rules
 from notifyd.model import Record, Status
 from notifyd.sources import Source

@@ -185,13 +185,17 @@ def recovery(streak: Streak, run_id: str, at: datetime, origin: Origin) -> Event
 def stuck_run(run: Run, streak: Streak, now: datetime, origin: Origin, rules: Rules) -> Event:
     """The event of a run that has stayed running for too long."""
     subject = streak.connector_id or streak.schedule_id or origin.source
-    since = rfc3339(run.start.at)
+    details = {"connector": subject, "running_since": rfc3339(run.start.at)}
+    state = "has not ended"
+    if run.beat is not None:
+        state = f"has shown no sign of life since {_moment(run.last_sign)}"
+        details["last_heartbeat"] = rfc3339(run.beat)
     return Event(
         id=event_id(origin.identity, origin.epoch, run.schedule, run.run_id, "stuck_run", run.occurrence),
         event_type=EventType.STUCK_RUN,
         severity=SEVERITIES[EventType.STUCK_RUN],
         title=f"Run Stuck: {_about(streak, subject)}",
-        message=f"A run of {_about(streak, subject)} has been running since {_moment(run.start.at)} and has not ended.",
+        message=f"A run of {_about(streak, subject)} has been running since {_moment(run.start.at)} and {state}.",
         timestamp=now,
         connector_id=streak.connector_id,
         entity_type=streak.entity_type,
@@ -200,20 +204,21 @@ def stuck_run(run: Run, streak: Streak, now: datetime, origin: Origin, rules: Ru
         schedule_id=streak.schedule_id,
         run_id=run.run_id,
         source=origin.source,
-        details={"connector": subject, "running_since": since},
+        details=details,
         suggested_actions=actions(EventType.STUCK_RUN, streak.connector_id, rules.advice),
     )
 
 
-def stuck_no_more(run: Run, streak: Streak, at: datetime, origin: Origin) -> Event:
-    """The event that closes a stuck_run: the run has ended, in whatever way."""
+def stuck_no_more(run: Run, streak: Streak, at: datetime, origin: Origin, *, alive: bool = False) -> Event:
+    """The event that closes a stuck_run: the run has ended, in whatever way, or (`alive`) its heart beats again."""
     subject = streak.connector_id or streak.schedule_id or origin.source
+    end = "shows signs of life again" if alive else "has ended"
     return Event(
         id=event_id(run.stuck, "recovered"),
         event_type=EventType.RECOVERED,
         severity=Severity.INFO,
         title=f"Recovered: {_about(streak, subject)}",
-        message=f"The run of {_about(streak, subject)} that was running since {_moment(run.start.at)} has ended.",
+        message=f"The run of {_about(streak, subject)} that was running since {_moment(run.start.at)} {end}.",
         timestamp=at,
         connector_id=streak.connector_id,
         entity_type=streak.entity_type,

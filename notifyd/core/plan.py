@@ -182,6 +182,7 @@ class _Planner:
     def __init__(self, view: View, now: datetime) -> None:
         self.groups, self.told, self.held, self.now = dict(view.groups), dict(view.told), dict(view.held), now
         self.plan = Plan()
+        self.stuck: dict[GroupKey, str] = {}  # the leading edges of this plan that tell of stuck runs
 
     def spare(self, event: Event, recipient: Recipient, why: str) -> None:
         """The event is not for this config."""
@@ -260,6 +261,8 @@ class _Planner:
         group = self.groups.get(key, Group())
         if not recipient.window:
             return self._alone(event, recipient, key, why, reason)
+        if together := self._found_together(event, key):
+            return self._join(event, recipient, together, why or "found at the same time")
         if digest := self._digest_of(key):
             return self._join(event, recipient, digest, why or "gathered in a digest")
         if group.waiting or (group.until is not None and group.until > self.now):
@@ -271,6 +274,15 @@ class _Planner:
         until = self.now + recipient.window
         self.groups[key] = Group(until=until, waiting=True)
         self.plan.windows[key] = until
+        if event.event_type is EventType.STUCK_RUN:
+            self.stuck[key] = delivery
+        return delivery
+
+    def _found_together(self, event: Event, key: GroupKey) -> str | None:
+        """What tells of runs that were found stuck at one look: they are one piece of news, not a first and a rest."""
+        delivery = self.stuck.get(key) if event.event_type is EventType.STUCK_RUN else None
+        if delivery:
+            self.plan.deliveries[delivery] = replace(self.plan.deliveries[delivery], reason=Reason.DIGEST)
         return delivery
 
     def _alone(self, event: Event, recipient: Recipient, key: GroupKey, why: str, reason: Reason) -> str:

@@ -57,3 +57,4 @@ class Origin:
     rows: Literal["records", "runs"] = "records"
     run_ends_after: timedelta = timedelta(minutes=10)
     stuck_after: timedelta | None = None  # None: a run may stay running for ever
+    rewatch: timedelta | None = None  # how long a row that has ended is watched, in case it is run again

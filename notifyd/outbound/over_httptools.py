@@ -33,7 +33,7 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._reading: _Reading | None = None
         self._lost = asyncio.Event()
-        self._reusable = False
+        self._reusable = self._spoke_first = False
 
     @property
     def idle(self) -> bool:
@@ -43,6 +43,8 @@ class _Connection(asyncio.Protocol):
         if self._transport is None:
             await self._connect(request.target)
         transport = cast("asyncio.Transport", self._transport)
+        if transport.is_closing():
+            raise Broken(NOT_HTTP if self._spoke_first else NO_ANSWER)
         self._reusable = False
         self._reading = reading = _Reading(reply, has_body=request.method != "HEAD")
         transport.write(_written(request))
@@ -78,6 +80,7 @@ class _Connection(asyncio.Protocol):
         if self._reading:
             self._reading.feed(data)
         elif self._transport:
+            self._spoke_first = True
             self._transport.abort()  # nobody asked: whatever it is, the next answer is not to begin with it
 
     def eof_received(self) -> None:

@@ -121,7 +121,10 @@ class Columns(Table):
     occurred_at: ColumnRef | None = Field(None, description="When the row was written.")
     started_at: ColumnRef | None = Field(None, description="When the run began.")
     finished_at: ColumnRef | None = Field(None, description="When the run ended.")
-    updated_at: ColumnRef | None = Field(None, description="When the row was last changed.")
+    updated_at: ColumnRef | None = Field(
+        None, description="When the row was last changed. With an index, rows that are run again are seen by it."
+    )
+    heartbeat_at: ColumnRef | None = Field(None, description="When a run that goes on last showed a sign of life.")
     details: Details = Field(
         default_factory=dict, description="More columns to show: a list of them, or a table of names and columns."
     )

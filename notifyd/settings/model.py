@@ -155,7 +155,14 @@ class SourceSettings(Table):
         timedelta(minutes=10), description="A run of records without a failure has succeeded after this much quiet."
     )
     stuck_after: Duration = Field(
-        timedelta(hours=6), description='A run that stays running for this long is told as stuck; "0s" is never.'
+        timedelta(hours=6),
+        description="A run that stays running for this long is told as stuck; where columns.heartbeat_at is given, "
+        'one that shows no sign of life for this long. "0s" is never.',
+    )
+    rewatch: Duration = Field(
+        timedelta(hours=1),
+        description="How long after its end a row is looked up, in case it is run again in place, where no indexed "
+        'updated_at shows it; "0s" is never.',
     )
     unreachable_after: Annotated[Duration, AfterValidator(at_least("1ms"))] = Field(
         timedelta(minutes=5), description="After this long without a successful read, people are told."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -21,10 +21,14 @@ class SetAside(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where a first start begins, and the rows before it that are running or retrying now, to be watched."""
+    """Where a first start begins, and the rows before it that are running or retrying now, to be watched.
+
+    `ended` are the newest rows before it that have ended, oldest first: they may be run again.
+    """
 
     cursor: Cursor
     records: list[Record]
+    ended: list[Record] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,7 @@ class Keyset:
     """
 
     name: str
+    sees_changes = False
 
     def __init__(self, order: str, column: str) -> None:
         self.order = order

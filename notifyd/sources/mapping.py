@@ -75,6 +75,7 @@ class RowMapping:
             occurred_at,
             started_at,
             finished_at,
+            heartbeat_at,
         ) = row[:DETAILS]
         if not key or len(key) > KEY_LIMIT:
             raise Unmappable(f"its key is longer than {KEY_LIMIT} characters" if key else "its key is NULL or empty")
@@ -98,6 +99,7 @@ class RowMapping:
             None if occurred_at is None else time(occurred_at),
             None if started_at is None else time(started_at),
             None if finished_at is None else time(finished_at),
+            None if heartbeat_at is None else time(heartbeat_at),
             _NO_DETAILS if status is Status.SUCCESS else self._details(row, status),
             read_at,
         )
@@ -207,6 +209,7 @@ def unmapped(aside: SetAside, read_at: datetime) -> Record:
         occurred_at=None,
         started_at=None,
         finished_at=None,
+        heartbeat_at=None,
         details={"set_aside": aside.text},
         read_at=read_at,
     )

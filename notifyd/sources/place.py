@@ -3,7 +3,7 @@
 A cursor is a place as JSON: `{"strategy": "rowid", "at": 4711, "epoch": 0, "newest": "2026-11-24T21:00:00Z"}`.
 `at` is the last row read, null before the first; `newest` is how far the log's own times had come. What else a
 strategy must remember over a restart comes with it, bounded in size: `gaps` with `read_at`, `fallen`, `anchor`
-or `window`. `of` is what it is a place in; see `resume`.
+`window`, or `changes` with `changed`. `of` is what it is a place in; see `resume`.
 A place of the strategy `waiting` is before a log that does not exist yet; see `waiting`.
 """
 
@@ -51,6 +51,8 @@ class Place:
     fallen: int | None = None  # where the log ends, if that is before `at`
     anchor: Anchor = ()
     window: Window | None = None
+    changes: Window | None = None  # of the rows behind `at` that change; see `changes`
+    changed: int | None = None  # how far `at` had come at the last look for those
     of: Of | None = None
 
     @property
@@ -76,6 +78,8 @@ class Place:
             kept["anchor"] = self.anchor
         if self.window:
             kept["window"] = self.window.as_json()
+        if self.changes:
+            kept["changes"], kept["changed"] = self.changes.as_json(), self.changed
         return json.dumps(kept, separators=(",", ":"))
 
 
@@ -84,6 +88,7 @@ def place_of(cursor: Cursor) -> Place:
     try:
         kept = json.loads(cursor)
         at, window, fallen = kept["at"], kept.get("window"), kept.get("fallen")
+        changes, changed = kept.get("changes"), kept.get("changed")
         return Place(
             strategy=str(kept["strategy"]),
             at=None if at is None else int(at),
@@ -94,6 +99,8 @@ def place_of(cursor: Cursor) -> Place:
             fallen=None if fallen is None else int(fallen),
             anchor=tuple((int(place), str(key)) for place, key in kept.get("anchor", ())),
             window=window_of(window) if window else None,
+            changes=window_of(changes) if changes else None,
+            changed=None if changed is None else int(changed),
             of=Of(*map(str, kept["of"])) if "of" in kept else None,
         )
     except (ValueError, KeyError, TypeError, AttributeError):

@@ -3,7 +3,7 @@
     (place, key, run_id, … finished_at, details…, documents…)
 
     place      where the row stands in the log: what a cursor remembers
-    13 fields  of a Record, in its order; NULL where nothing is mapped
+    14 fields  of a Record, in its order; NULL where nothing is mapped
     details    as mapped
     documents  the JSON columns, each once; the values that lie inside of them are NULL until looked up
 
@@ -36,7 +36,7 @@ KEY_LIMIT: Final = TEXT_LIMIT
 """A longer key is no key: it would have to be cut, and then not be found again."""
 
 FIELDS: Final = Record._fields[: Record._fields.index("details")]
-TIMES: Final = ("finished_at", "occurred_at", "started_at")
+TIMES: Final = ("finished_at", "occurred_at", "started_at", "heartbeat_at")
 DETAILS: Final = 1 + len(FIELDS)
 """Where in a row the details begin."""
 
@@ -70,6 +70,7 @@ class Selection:
         self.inside: list[Inside] = []
         self._check(settings)
         self.changed = self._changed(settings)
+        self.changes = self._changes(settings)
         wanted = [*FIELDS, *(f"details.{name}" for name in self.details)]
         self._first_document = 1 + len(wanted)
         values = [self._value(index, name) for index, name in enumerate(wanted, start=1)]
@@ -80,7 +81,7 @@ class Selection:
     @property
     def dated(self) -> bool:
         """Whether any time of a row is mapped."""
-        return any(name in self.columns for name in TIMES)
+        return any(name in self.columns for name in TIMES[:3])
 
     def expression(self, column: Column) -> str:
         """The SQL of what is mapped; the relation has its columns."""
@@ -111,6 +112,11 @@ class Selection:
         if column is None or column.json is not None:
             return None
         return self.expression(column), self._kind(column)
+
+    def _changes(self, settings: SourceSettings) -> str | None:
+        """The SQL of the time when a row was last changed; None where that is no column."""
+        column = settings.columns.updated_at
+        return self.expression(column) if column is not None and column.json is None else None
 
     def _value(self, index: int, name: str) -> str:
         column = self.columns.get(name)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from notifyd.model import Record
+from notifyd.model import Record, Status
 from notifyd.settings import SourceSettings, format_duration, scheme_of, sqlite_path
 from notifyd.sources.batch import About, Batch, Cursor, SetAside, Start
 from notifyd.sources.database import Database, Row
@@ -21,6 +21,8 @@ from notifyd.sources.strategies import Strategy, choose
 from notifyd.sources.sync_log import SCANNED, SyncLog
 
 _FOUND = 50
+_ENDED = 1_000
+_NOT_ENDED = (Status.RUNNING, Status.RETRYING, Status.UNMAPPED)
 _CLOCKS_AGREE = timedelta(seconds=10)
 
 Mapped = TypeVar("Mapped", Record, Record | SetAside)
@@ -36,6 +38,11 @@ class Session:
     strategy: Strategy
     errors: ErrorQuery | None
 
+    @property
+    def rewatch(self) -> timedelta | None:
+        """How long rows that have ended are looked up; None where a row is no run by itself."""
+        return self.settings.rewatch if self.settings.rows == "runs" else None
+
     def started(self, place: Place, now: datetime) -> Start:
         """A start at this place, with the rows up to it that are open now."""
         return Start(self.stamped(place.cursor), self.strategy.open_rows(self.log, place, now))
@@ -43,6 +50,15 @@ class Session:
     def stamped(self, cursor: Cursor) -> Cursor:
         """The cursor with what it is a place in."""
         return stamped(cursor, of(self.settings))
+
+    def ended(self, place: Place, now: datetime) -> list[Record]:
+        """The newest rows before this place that have ended, oldest first, where they are watched."""
+        if not self.rewatch:
+            return []
+        rows = self.log.newest(self.strategy.order, _ENDED)
+        behind = [row for row in reversed(rows) if self.strategy.passed(self.log, place, row)]
+        records = [self.log.mapping.record_or_aside(row, now) for row in behind]
+        return [one for one in records if isinstance(one, Record) and one.status not in _NOT_ENDED]
 
     def resumed(self, place: Place, now: datetime) -> Batch | None:
         """The first batch of a log that was waited for, or that the settings name anew; None where reading goes on."""
@@ -67,13 +83,27 @@ class Session:
         warnings = []
         if self.database.sorts(f"SELECT {order} FROM {relation.sql} ORDER BY {order} DESC LIMIT 1"):
             warnings.append(f"{relation.name} has no index on {order.removeprefix('t.')}: each poll reads all of it")
+        if self.rewatch is not None and not self.strategy.sees_changes and self.log.selection.changes is not None:
+            changed = self.log.selection.changes.removeprefix("t.")
+            warnings.append(
+                f"{relation.name} has no index on {changed}: rows that are run again in place are looked up one by one"
+            )
         clock = self.database.clock()
         ahead = clock - now if clock else None
         if ahead is not None and abs(ahead) > _CLOCKS_AGREE:
             seconds, side = round(abs(ahead).total_seconds()), "ahead of" if ahead > timedelta() else "behind"
             warnings.append(f"the clock of its database is {format_duration(timedelta(seconds=seconds))} {side} ours")
         gaps = sum(len(gap.ranges) for gap in place.gaps) if place else 0
-        return About(self.strategy.name, self.strategy.about(self.log), gaps, tuple(warnings), ahead)
+        text = f"{self.strategy.about(self.log)}{self._again()}"
+        return About(self.strategy.name, text, gaps, tuple(warnings), ahead)
+
+    def _again(self) -> str:
+        """What is seen of a row that is run again in place, where the strategy does not see it."""
+        if self.strategy.sees_changes or self.rewatch is None:
+            return ""
+        if not self.rewatch:
+            return "; a row that is run again in place is not seen"
+        return f"; a row that is run again in place is seen within {format_duration(self.rewatch)} of its end"
 
     def complete(self, record: Mapped) -> Mapped:
         """A failure with the text that the error query finds for it; anything else as it is."""

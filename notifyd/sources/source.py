@@ -14,7 +14,7 @@ from notifyd.settings import SourceSettings
 from notifyd.sources.batch import About, Batch, Cursor, SetAside, Start
 from notifyd.sources.documents import shown
 from notifyd.sources.errors import SourceError
-from notifyd.sources.place import place_of, waiting
+from notifyd.sources.place import Place, place_of, waiting
 from notifyd.sources.rewind import Target, rewound
 from notifyd.sources.selection import TEXT_LIMIT
 from notifyd.sources.session import Session, connect
@@ -55,7 +55,7 @@ class Source:
         begin = self.settings.start
         try:
             with self._session() as session:
-                return session.started(session.strategy.begin(session.log, begin, now), now)
+                return self._started(session, session.strategy.begin(session.log, begin, now), now)
         except SourceError as error:
             if not error.absent:
                 raise
@@ -116,7 +116,7 @@ class Source:
         for as long as they are watched on (`rewatch`). Connects, if there was no read yet.
         """
         with self._session() as session:
-            return session.strategy.name == "timestamp"
+            return session.strategy.sees_changes
 
     def about(self, cursor: Cursor | None, now: datetime) -> About:
         """How the log is read, and what a person should know of it. `cursor` is None before a first start."""
@@ -157,6 +157,11 @@ class Source:
         except SourceError as error:
             self.close()
             raise error.of(self.settings.name) from error
+
+    def _started(self, session: Session, place: Place, now: datetime) -> Start:
+        """A start at this place. Rows that have ended are looked up where nothing else shows that they run again."""
+        start = session.started(place, now)
+        return start if session.strategy.sees_changes else replace(start, ended=session.ended(place, now))
 
     def _bounded(self, limit: int) -> int:
         return min(limit, _BATCH_WITH_QUERIES) if self.settings.error_query else limit

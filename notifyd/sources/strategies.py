@@ -13,6 +13,7 @@ from typing import Protocol
 from notifyd.model import Record
 from notifyd.settings import SourceSettings
 from notifyd.sources.batch import Batch
+from notifyd.sources.changes import with_changes
 from notifyd.sources.database import Kind, Row
 from notifyd.sources.errors import SourceError
 from notifyd.sources.keyset import MEND, Anchored, ByKey
@@ -27,6 +28,7 @@ class Strategy(Protocol):
 
     name: str
     order: str
+    sees_changes: bool  # whether a row is given again when it has changed
 
     def begin(self, log: SyncLog, begin: Begin, now: datetime) -> Place:
         """Where a first start begins."""
@@ -68,12 +70,13 @@ def choose(log: SyncLog, settings: SourceSettings) -> Strategy:
     key, relation = settings.columns.key.column, log.relation
     order = log.selection.expression(settings.columns.key)
     if key.lower() in relation.serials:
-        return _by_key(log, order, key, settings)
+        return with_changes(_by_key(log, order, key, settings), log, settings)
     if relation.rowid is not None:
         identity = _written(log, settings) if relation.rowid == order else log.database.text(order)
-        return Anchored("rowid", relation.rowid, "rowid", identity, by_key=relation.rowid != order)
+        by_rowid = Anchored("rowid", relation.rowid, "rowid", identity, by_key=relation.rowid != order)
+        return with_changes(by_rowid, log, settings)
     if log.selection.kind("key") in (Kind.ANY, Kind.NUMBER) and isinstance(log.last_place(order), int | None):
-        return _by_key(log, order, key, settings)
+        return with_changes(_by_key(log, order, key, settings), log, settings)
     if settings.cursor == "auto" and log.selection.changed is not None:
         return ByTimestamp(log, settings)
     raise SourceError(

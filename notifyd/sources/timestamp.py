@@ -33,6 +33,7 @@ class ByTimestamp:
     name = "timestamp"
 
     def __init__(self, log: SyncLog, settings: SourceSettings) -> None:
+        self.sees_changes = settings.columns.updated_at is not None
         changed = log.selection.changed
         if changed is None:
             raise SourceError('cursor = "timestamp" needs a time: map columns.updated_at or occurred_at')
@@ -114,21 +115,26 @@ class ByTimestamp:
         return Window(now).ended(fresh, None, overlap)
 
     def _rows(
-        self, log: SyncLog, begin: datetime | None, limit: int, sweep: Sweep | None = None, direction: str = ""
+        self,
+        log: SyncLog,
+        begin: datetime | None,
+        limit: int,
+        sweep: Sweep | None = None,
+        direction: str = "",
+        also: Sequence[str] = (),
     ) -> list[Row]:
         """The rows dated `begin` or later and behind the sweep, in the order that the database sorts by.
 
-        One SELECT for each form of a time, so that each is one range of the index.
+        One SELECT for each form of a time, so that each is one range of the index. Behind each row stand the values
+        of the SQL in `also`.
         """
         conditions, parameters = self._from(begin)
         if sweep is not None:
             behind = f"{self.order} >= :after AND ({self.order} > :after OR {self._key} > :key)"
             conditions = [f"{condition} AND {behind}" for condition in conditions]
             parameters = {**parameters, "after": sweep.after, "key": sweep.key}
-        selects = [
-            f"SELECT {self.order}, {log.selection.sql} FROM {log.relation.sql} WHERE {condition}"
-            for condition in conditions
-        ]
+        values = ", ".join((self.order, log.selection.sql, *also))
+        selects = [f"SELECT {values} FROM {log.relation.sql} WHERE {condition}" for condition in conditions]
         sql = f"{' UNION ALL '.join(selects)} ORDER BY 1 {direction}, 2 {direction} LIMIT :limit"
         return log.database.read(sql, {**parameters, "limit": limit}, list)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from notifyd.core import plan as planning_core
-from notifyd.core.detect import Detected
+from notifyd.core.memory import Detected
 from notifyd.core.plan import Decided, Plan, Recipient
 from notifyd.model import Finding, Verdict, rfc3339
 from notifyd.store import books, memory, planning, rows, tally

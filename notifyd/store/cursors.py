@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from notifyd.core.detect import Detected, Memory
+from notifyd.core.memory import Detected, Memory
 from notifyd.core.plan import Recipient
 from notifyd.core.rules import Origin
 from notifyd.model import Finding, Verdict, rfc3339

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-from notifyd.core.detect import Detected, Memory, RunKey, run_of, schedule_of
+from notifyd.core.detect import run_of, schedule_of
+from notifyd.core.memory import Detected, Memory, RunKey
 from notifyd.core.rules import Origin
-from notifyd.model import Record, Run, Status, Streak, rfc3339
+from notifyd.model import Record, Run, Streak, Watch, rfc3339
 from notifyd.store import rows
 from notifyd.store.database import Database
 
@@ -25,28 +26,32 @@ def load(
     tick: datetime | None,
     origin: Origin,
     gone: Sequence[str] = (),
+    watching: Mapping[str, Watch] | None = None,
 ) -> Memory:
     """What the records and the keys that are gone touch and, where a tick follows, what is due by then.
 
-    A few indexed look-ups.
+    A few indexed look-ups. `watching` are the watched rows, where they are known already.
     """
+    memory = Memory(watched=dict(watched(db, source_id) if watching is None else watching))
     schedules, runs = _touched(records, origin)
-    memory = Memory(watched=watched(db, source_id))
+    of_rows = set(_runs_of_rows(memory.watched, records, gone))
+    schedules |= {schedule for schedule, _ in of_rows}
+    runs |= of_rows
     if schedules:
         _take(memory, _open_runs(db, source_id, schedules), _streaks(db, source_id, schedules))
     if runs:
         _take(memory, _known_runs(db, source_id, runs), [])
-    if gone:
-        _take_with_streaks(db, source_id, memory, _open_by_id(db, source_id, gone))
     if tick is not None:
         _load_due(db, source_id, memory, tick, origin)
     return memory
 
 
-def watched(db: Database, source_id: str) -> dict[str, Status]:
-    """The rows that were open when last read, by key."""
-    found = db.run("SELECT key, status FROM watched WHERE source_id = ?", [source_id])
-    return {rows.named(key): Status(status) for key, status in found}
+def watched(db: Database, source_id: str) -> dict[str, Watch]:
+    """The watched rows, by key, in the order in which they came to their state."""
+    found = db.run(
+        f"SELECT {', '.join(rows.WATCH_FIELDS)} FROM watched WHERE source_id = ? ORDER BY rowid", [source_id]
+    )
+    return dict(map(rows.watch_of, found))
 
 
 def save(db: Database, source_id: str, detected: Detected, now: datetime) -> None:
@@ -59,10 +64,8 @@ def save(db: Database, source_id: str, detected: Detected, now: datetime) -> Non
     db.write_many(rows.INSERT_STREAK, [rows.streak_row(source_id, streak) for streak in detected.streaks.values()])
     ended = [(source_id, rows.name(key)) for key in detected.unwatch]
     db.write_many("DELETE FROM watched WHERE source_id = ? AND key = ?", ended)
-    db.write_many(
-        "INSERT OR REPLACE INTO watched (source_id, key, status, since) VALUES (?, ?, ?, ?)",
-        [(source_id, rows.name(key), status.value, rfc3339(now)) for key, status in detected.watch.items()],
-    )
+    db.write_many(rows.INSERT_WATCH, [rows.watch_row(source_id, key, watch) for key, watch in detected.watch.items()])
+    db.run("DELETE FROM watched WHERE source_id = ? AND until <= ?", [source_id, rfc3339(now)])
 
 
 def _touched(records: Iterable[Record], origin: Origin) -> tuple[set[str], set[RunKey]]:
@@ -76,6 +79,14 @@ def _touched(records: Iterable[Record], origin: Origin) -> tuple[set[str], set[R
             schedule = names[parts] = rows.name(schedule_of(record))
         runs.add((schedule, rows.name(run_of(record, origin))))
     return set(names.values()), runs
+
+
+def _runs_of_rows(watched: Mapping[str, Watch], records: Iterable[Record], gone: Iterable[str]) -> Iterable[RunKey]:
+    """The runs that watched rows belonged to: where one is gone, or another has its key now, its run has ended."""
+    for key in (*gone, *(record.key for record in records if record.key in watched)):
+        watch = watched.get(key)
+        if watch is not None and watch.schedule is not None and watch.run_id is not None:
+            yield rows.name(watch.schedule), rows.name(watch.run_id)
 
 
 def _open_runs(db: Database, source_id: str, schedules: set[str]) -> list[Run]:
@@ -97,11 +108,6 @@ def _streaks(db: Database, source_id: str, schedules: set[str]) -> list[Streak]:
     return [rows.streak_of(row) for row in db.run(sql, [json.dumps(list(schedules)), source_id])]
 
 
-def _open_by_id(db: Database, source_id: str, run_ids: Sequence[str]) -> list[Run]:
-    sql = f"{_RUNS} {_KEYS} runs r ON r.run_id = k.value WHERE r.source_id = ? AND r.state = 'open'"
-    return [rows.run_of(row) for row in db.run(sql, [json.dumps([*map(rows.name, run_ids)]), source_id])]
-
-
 def _load_due(db: Database, source_id: str, memory: Memory, now: datetime, origin: Origin) -> None:
     """The runs whose time has come, the streaks of their schedules, and the reminders due."""
     sql = f"{_STREAKS} streaks s WHERE s.source_id = ? AND s.failed_since_told = 1 AND s.remind_at <= ?"
@@ -114,7 +120,7 @@ def _runs_due(db: Database, source_id: str, now: datetime, origin: Origin) -> li
     if origin.rows == "records":
         due, moment = "r.last_read_at <= ?", now - origin.run_ends_after
     elif origin.stuck_after is not None:
-        due, moment = "r.start_at <= ? AND r.stuck IS NULL", now - origin.stuck_after
+        due, moment = "MAX(r.start_at, COALESCE(r.beat, '')) <= ? AND r.stuck IS NULL", now - origin.stuck_after
     else:
         return []
     sql = f"{_RUNS} runs r WHERE r.source_id = ? AND r.state = 'open' AND {due}"

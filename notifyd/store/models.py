@@ -26,6 +26,15 @@ class Table(Model):
         legacy_table_names = False
 
 
+class Installation(Table):
+    """One row: a random value, made with the state DB, that makes its ids differ from those of any other."""
+
+    value = TextField()
+
+    class Meta:
+        table_name = "installation"
+
+
 class Cursor(Table):
     """Where reading a source has come to. `epoch` grows when the log restarts or is restored."""
 
@@ -62,6 +71,8 @@ class RunRow(Table):
     told = TextField()
     occurrence = IntegerField()
     stuck = TextField(null=True)
+    beat = TextField(null=True)
+    epoch = IntegerField(constraints=[SQL("DEFAULT 0")])
 
     class Meta:
         table_name = "runs"
@@ -93,20 +104,30 @@ class StreakRow(Table):
     entity_type = TextField(null=True)
     tenant_id = TextField(null=True)
     schedule_id = TextField(null=True)
+    touched = TextField(null=True)
 
     class Meta:
         table_name = "streaks"
         primary_key = CompositeKey("source_id", "schedule")
-        indexes = ((("source_id", "failed_since_told", "remind_at"), False),)
+        indexes = (
+            (("source_id", "failed_since_told", "remind_at"), False),
+            (("source_id", "touched"), False),
+        )
 
 
 class Watched(Table):
-    """A row that was running or retrying when last read; it is looked up until it is terminal."""
+    """A row that is looked up again: until it ends, and after that `until` a time, in case it is run again."""
 
     source_id = TextField()
     key = TextField()
     status = TextField()
     since = TextField()
+    schedule = TextField(null=True)
+    run_id = TextField(null=True)
+    until = TextField(null=True)
+    started = TextField(null=True)
+    finished = TextField(null=True)
+    epoch = IntegerField(constraints=[SQL("DEFAULT 0")])
 
     class Meta:
         table_name = "watched"
@@ -391,6 +412,7 @@ class TrailRow(Table):
 
 
 TABLES: tuple[type[Table], ...] = (
+    Installation,
     Cursor,
     RunRow,
     StreakRow,

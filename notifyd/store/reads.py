@@ -252,7 +252,8 @@ _DELIVERIES = (
 )
 _SOURCES = (
     "SELECT source_id, name, cursor, epoch, started_at, read_at, at_end, failed_at, failing_since, error,"
-    " (SELECT COUNT(*) FROM watched w WHERE w.source_id = cursors.source_id AND w.status <> 'unmapped') FROM cursors"
+    " (SELECT COUNT(*) FROM watched w WHERE w.source_id = cursors.source_id AND w.status <> 'unmapped'"
+    " AND w.until IS NULL) FROM cursors"
 )
 
 

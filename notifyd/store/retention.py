@@ -19,6 +19,9 @@ BATCH = 200
 RUNS_REMEMBERED = timedelta(days=7)
 """How long after its last record a run that ended can still be failed by a late one."""
 
+_UNTOLD_RUN = "state <> 'open' AND told = '' AND occurrence = 0"
+"""One that was told stays for as long as its events do: should its row fail again, that has to have other ids."""
+
 _MEMBERS = 5 * BATCH
 
 _OPEN = (
@@ -45,7 +48,8 @@ def prune(db: Database, now: datetime, retention: timedelta, audit_retention: ti
         return (
             _prune_deliveries(db, cutoff, still_open)
             + _prune_events(db, cutoff, still_open)
-            + _delete(db, "runs", "state <> 'open' AND last_read_at < ?", rfc3339(now - RUNS_REMEMBERED))
+            + _delete(db, "runs", f"{_UNTOLD_RUN} AND last_read_at < ?", rfc3339(now - RUNS_REMEMBERED))
+            + _delete(db, "runs", "state <> 'open' AND last_read_at < ?", cutoff)
             + _delete(db, "windows", "until < ?", rfc3339(now - timedelta(days=1)))
             + _delete(db, "audit", _AMONG_THE_FIRST, rfc3339(now - audit_retention))
             + _prune_silent_schedules(db, cutoff)

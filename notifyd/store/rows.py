@@ -18,7 +18,9 @@ from notifyd.model import (
     RunOutcome,
     RunState,
     Severity,
+    Status,
     Streak,
+    Watch,
     rfc3339,
 )
 
@@ -45,15 +47,21 @@ INSERT_DELIVERY = (
 )
 RUN_FIELDS = (
     "source_id", "schedule", "run_id", "start_at", "start_key", "end_at", "end_key", "last_read_at", "state", "neutral",
-    "failures", "told", "occurrence", "stuck",
+    "failures", "told", "occurrence", "stuck", "beat", "epoch",
 )  # fmt: skip
 INSERT_RUN = f"INSERT OR REPLACE INTO runs ({', '.join(RUN_FIELDS)}) VALUES ({', '.join('?' * len(RUN_FIELDS))})"
 STREAK_FIELDS = (
     "source_id", "schedule", "outcomes", "newest_start", "number", "announced", "announced_at", "failed_runs", "since",
-    "failed_since_told", "reminders", "remind_at", "connector_id", "entity_type", "tenant_id", "schedule_id",
+    "failed_since_told", "reminders", "remind_at", "connector_id", "entity_type", "tenant_id", "schedule_id", "touched",
 )  # fmt: skip
 INSERT_STREAK = (
     f"INSERT OR REPLACE INTO streaks ({', '.join(STREAK_FIELDS)}) VALUES ({', '.join('?' * len(STREAK_FIELDS))})"
+)
+WATCH_FIELDS = (
+    "source_id", "key", "status", "since", "schedule", "run_id", "until", "started", "finished", "epoch",
+)  # fmt: skip
+INSERT_WATCH = (
+    f"INSERT OR REPLACE INTO watched ({', '.join(WATCH_FIELDS)}) VALUES ({', '.join('?' * len(WATCH_FIELDS))})"
 )
 
 
@@ -105,7 +113,7 @@ def run_row(source_id: str, run: Run) -> Row:
         source_id, name(run.schedule), name(run.run_id), rfc3339(run.start.at), name(run.start.key),
         rfc3339(run.end.at),
         name(run.end.key), rfc3339(run.last_read_at), run.state.value, run.neutral, run.failures,
-        ",".join(run.told), run.occurrence, run.stuck,
+        ",".join(run.told), run.occurrence, run.stuck, text(run.beat), run.epoch,
     )  # fmt: skip
 
 
@@ -116,6 +124,7 @@ def run_of(row: Sequence[Any]) -> Run:
         end=Position(moment(row[5]), named(row[6])), last_read_at=moment(row[7]), state=RunState(row[8]),
         neutral=bool(row[9]), failures=row[10],
         told=tuple(row[11].split(",")) if row[11] else (), occurrence=row[12], stuck=row[13],
+        beat=moment(row[14]), epoch=row[15],
     )  # fmt: skip
 
 
@@ -128,7 +137,7 @@ def streak_row(source_id: str, s: Streak) -> Row:
         s.failed_runs,
         text(s.since), s.failed_since_told, s.reminders, text(s.remind_at), clean(s.connector_id),
         clean(s.entity_type),
-        clean(s.tenant_id), clean(s.schedule_id),
+        clean(s.tenant_id), clean(s.schedule_id), text(s.touched),
     )  # fmt: skip
 
 
@@ -142,7 +151,23 @@ def streak_of(row: Sequence[Any]) -> Streak:
         number=row[4], announced=row[5], announced_at=moment(row[6]), failed_runs=row[7], since=moment(row[8]),
         failed_since_told=bool(row[9]), reminders=row[10], remind_at=moment(row[11]), connector_id=row[12],
         entity_type=row[13],
-        tenant_id=row[14], schedule_id=row[15],
+        tenant_id=row[14], schedule_id=row[15], touched=moment(row[16]),
+    )  # fmt: skip
+
+
+def watch_row(source_id: str, key: str, w: Watch) -> Row:
+    """A row for INSERT_WATCH."""
+    run = (None, None) if w.schedule is None or w.run_id is None else (name(w.schedule), name(w.run_id))
+    times = text(w.until), text(w.started), text(w.finished)
+    return (source_id, name(key), w.status.value, rfc3339(w.since), *run, *times, w.epoch)
+
+
+def watch_of(row: Sequence[Any]) -> tuple[str, Watch]:
+    """The key and the watch of a row of WATCH_FIELDS."""
+    _, key, status, since, schedule, run_id, until, started, finished, epoch = row
+    return named(key), Watch(
+        Status(status), moment(since), None if schedule is None else named(schedule),
+        None if run_id is None else named(run_id), moment(until), moment(started), moment(finished), epoch,
     )  # fmt: skip
 
 

@@ -45,7 +45,9 @@ class EmailOptions(Options):
 
     model_config = ConfigDict(json_schema_extra={"anyOf": [*_BOTH_OR_NEITHER]})
 
-    smtp_host: Annotated[str, AfterValidator(_host), Form(_HOST_FORM), TARGET] = Field(description="The mail server.")
+    smtp_host: Annotated[str, AfterValidator(_host), Form(_HOST_FORM), TARGET] = Field(
+        description="The mail server.", examples=["mail.example.com"]
+    )
     smtp_port: Annotated[int | None, TARGET] = Field(
         None,
         ge=1,
@@ -54,8 +56,13 @@ class EmailOptions(Options):
     )
     smtp_username: str | None = Field(None, min_length=1, description="The name to log in with. Default: no login.")
     smtp_password: Secret | None = Field(None, description="The password of smtp_username.")
-    from_address: Mailbox = Field(description="The sender: notifyd@example.com, or Sync Monitor <notifyd@example.com>.")
-    to_addresses: list[Mailbox] = Field(min_length=1, description="The recipients. They share one message.")
+    from_address: Mailbox = Field(
+        description="The sender: notifyd@example.com, or Sync Monitor <notifyd@example.com>.",
+        examples=["notifyd@example.com"],
+    )
+    to_addresses: list[Mailbox] = Field(
+        min_length=1, description="The recipients. They share one message.", examples=[["ops@example.com"]]
+    )
     cc_addresses: list[Mailbox] = Field([], description="Who gets a copy, as everyone can see.")
     tls: Annotated[Literal["starttls", "implicit", "none"], TARGET] = Field(
         "starttls",

@@ -12,7 +12,8 @@ from typing import Any
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from notifyd.core.detect import Detected, Gone, Input, Memory, Tick, detect
+from notifyd.core.detect import Gone, Input, Tick, detect
+from notifyd.core.memory import Detected, Memory
 from notifyd.core.rules import Origin, Rules
 from notifyd.model import Event, EventType, Finding, Record, Status
 
@@ -24,7 +25,7 @@ NAIVE = datetime(2026, 11, 24, 12)  # noqa: DTZ001 (a row with such a time is po
 
 RECORDS = Origin("shop", "shop-db")
 RUNS = Origin("shop", "shop-db", rows="runs")
-STUCK = Origin("shop", "shop-db", rows="runs", stuck_after=timedelta(minutes=20))
+STUCK = Origin("shop", "shop-db", rows="runs", stuck_after=timedelta(minutes=20), rewatch=timedelta(minutes=60))
 RULES = Rules()
 PATIENT = Rules(threshold=100)
 
@@ -50,6 +51,7 @@ def row(
         "occurred_at": at(minute),
         "started_at": None,
         "finished_at": None,
+        "heartbeat_at": None,
         "details": {},
         "read_at": at(minute if read is None else read),
     }
@@ -73,6 +75,11 @@ class Told:
     @property
     def events(self) -> list[Event]:
         return [finding.event for finding in self.findings]
+
+    @property
+    def watched(self) -> dict[str, Status]:
+        """The rows that are watched until they end, and as what."""
+        return {key: watch.status for key, watch in self.memory.watched.items() if not watch.ended}
 
     @property
     def types(self) -> list[str]:
@@ -119,6 +126,7 @@ MESSAGES = (
 )
 SCHEDULES = ("nightly", "hourly")
 STRANGE = (*[()] * 6, datetime(2099, 1, 1, tzinfo=UTC), None, NAIVE)
+BEATS = (None, None, 5, 15, 30, 60)
 
 shapes = st.tuples(
     st.sampled_from([*Status, Status.SUCCESS, Status.FAILURE, Status.FAILURE]),
@@ -126,15 +134,17 @@ shapes = st.tuples(
     st.sampled_from(["nightly"] * 4 + ["hourly"]),
     st.integers(0, 9),
     st.sampled_from(MESSAGES),
+    st.sampled_from(BEATS),
     st.sampled_from(STRANGE),
 )
-"""What a row is: its status, run, schedule, minute and text, and what is strange about its time."""
+"""What a row is: its status, run, schedule, minute, text and heartbeat, and what is strange about its time."""
 
 
 def shaped(number: int, read: float, shape: tuple[Any, ...]) -> Record:
     """The row of a shape, as it was read at a minute."""
-    status, run_id, schedule_id, minute, message, strange = shape
+    status, run_id, schedule_id, minute, message, beat, strange = shape
     record = row(number, status, minute, read=read, run_id=run_id, schedule_id=schedule_id)
+    record = record._replace(heartbeat_at=None if beat is None else at(beat))
     record = record._replace(message=message if status is Status.FAILURE else None)
     return record if strange == () else record._replace(occurred_at=strange)
 

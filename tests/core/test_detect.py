@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from notifyd.core.detect import MOST_UNMAPPED, Input, Memory, detect, schedule_of
+from notifyd.core.detect import Input, detect, schedule_of
+from notifyd.core.memory import Memory
 from notifyd.core.rules import Rules
+from notifyd.core.watching import MOST_UNMAPPED
 from notifyd.model import EventType, RunState, Status
 from tests.core.logs import NAIVE, PATIENT, RECORDS, RUNS, at, fold, fold_batches, row, tick
 
@@ -134,7 +136,7 @@ def test_what_neither_counts_nor_resets(status: str) -> None:
 def test_retrying_is_not_a_failure_until_it_is() -> None:
     told = fold(row("1", "retrying", 0), row("1", "retrying", 0, read=1), origin=RUNS)
     assert told.events == []
-    assert told.memory.watched == {"1": Status.RETRYING}
+    assert told.watched == {"1": Status.RETRYING}
     assert fold(row("1", "retrying", 0), failed("1", 1), origin=RUNS).types == ["sync_error"]
 
 
@@ -159,10 +161,10 @@ def test_rows_that_share_a_run_id_are_runs_of_their_own() -> None:
 
 def test_a_running_row_is_watched_until_it_ends() -> None:
     running = fold(row("1", "running", 0), origin=RUNS)
-    assert running.memory.watched == {"1": Status.RUNNING}
+    assert running.watched == {"1": Status.RUNNING}
     assert running.counts == {"read": 1, "open": 1}
     ended = fold_batches([[row("1", "running", 0)], [failed("1", 5)]], THREE, RUNS)
-    assert ended.memory.watched == {}
+    assert ended.watched == {}
     assert ended.types == ["sync_error"]
     assert ended.counts == {"read": 1, "open": 0, "failure": 1, "first_errors": 1}
 
@@ -170,13 +172,13 @@ def test_a_running_row_is_watched_until_it_ends() -> None:
 def test_a_row_of_an_unmapped_status_is_watched_as_it_may_yet_fail() -> None:
     told = fold_batches([[row("1", "unmapped", 0)], [row("1", "unmapped", 1)], [failed("1", 5)]], THREE, RUNS)
     assert told.types == ["sync_error"]
-    assert told.memory.watched == {}
+    assert told.watched == {}
     assert told.counts == {"read": 1, "unmapped": 0, "failure": 1, "first_errors": 1}
 
 
 def test_a_log_of_nothing_understood_is_watched_only_so_far() -> None:
     told = fold(*(row(n, "unmapped", n) for n in range(MOST_UNMAPPED + 50)), origin=RUNS)
-    assert len(told.memory.watched) == MOST_UNMAPPED
+    assert len(told.watched) == MOST_UNMAPPED
 
 
 def test_however_many_rows_are_of_an_unknown_status_the_cut_changes_nothing() -> None:
@@ -186,14 +188,14 @@ def test_however_many_rows_are_of_an_unknown_status_the_cut_changes_nothing() ->
     more = [row(n, "unmapped", 2) for n in range(MOST_UNMAPPED, MOST_UNMAPPED + 20)]
     whole = fold(*unknown, *understood, *more, origin=RUNS)
     assert fold_batches([unknown, [*understood, *more]], THREE, RUNS) == whole
-    assert len(whole.memory.watched) == MOST_UNMAPPED
+    assert len(whole.watched) == MOST_UNMAPPED
 
 
 @pytest.mark.parametrize("end", ["success", "warning", "ignored"])
 def test_a_run_that_ends_well_is_forgotten(end: str) -> None:
     told = fold_batches([[row("1", "running", 0)], [row("1", end, 5)]], THREE, RUNS)
     assert told.memory.runs == {}
-    assert told.memory.watched == {}
+    assert told.watched == {}
     assert told.counts == {"read": 1, "open": 0, end: 1}
 
 
@@ -227,7 +229,7 @@ def test_a_row_that_left_a_failure_for_a_success_and_fails_again_is_told_again()
 def test_the_same_failed_row_read_again_is_told_once() -> None:
     told = fold(failed("1", 0), failed("1", 0, read=1), origin=RUNS)
     assert told.types == ["sync_error"]
-    assert told.counts == {"read": 2, "failure": 2, "first_errors": 1, "counted": 1}
+    assert told.counts == {"read": 1, "failure": 1, "first_errors": 1}
 
 
 # -- many rows are a run -------------------------------------------------------------------------
@@ -419,7 +421,7 @@ def test_it_leaves_no_trace_but_its_line_in_the_books() -> None:
 def test_a_watched_row_that_cannot_be_folded_is_watched_no_more() -> None:
     """It is set aside once, not at every poll."""
     told = fold_batches([[row("1", "running", 0)], [failed("1", 1, occurred_at=NAIVE)]], THREE, RUNS)
-    assert told.memory.watched == {}
+    assert told.watched == {}
     assert told.counts == {"read": 1, "open": 0, "set_aside": 1}
 
 

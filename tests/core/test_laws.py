@@ -76,7 +76,7 @@ def test_the_books_balance(origin: Origin, items: list[Input]) -> None:
     outcomes = ("success", "warning", "ignored", "unmapped", "open", "failure", "set_aside")
     assert book["read"] == sum(book[outcome] for outcome in outcomes)
     assert book["failure"] == book["first_errors"] + book["counted"]
-    assert book["open"] == sum(status is not Status.UNMAPPED for status in told.memory.watched.values())
+    assert book["open"] == sum(status is not Status.UNMAPPED for status in told.watched.values())
     assert book["set_aside"] == len(told.set_aside)
 
 
@@ -183,7 +183,7 @@ def test_a_stuck_run_is_told_once_and_its_end_once(items: list[Input]) -> None:
     ended = [e.closes.id for e in told.events if e.closes and e.closes.event_type == "stuck_run"]
     assert len(set(stuck)) == len(stuck)
     assert sorted([*ended, *still_open]) == sorted(stuck)
-    running = {key for key, status in told.memory.watched.items() if status is not Status.UNMAPPED}
+    running = {key for key, status in told.watched.items() if status is not Status.UNMAPPED}
     assert still_open == {run.stuck for run in told.memory.runs.values() if run.run_id in running}
 
 

@@ -381,3 +381,21 @@ def test_both_leave_together() -> None:
     a_plan = release([(announcement(), OPS, "night"), (recovery(), OPS, "")], View(), NOON)
     (delivery,) = a_plan.deliveries.values()
     assert (delivery.count, delivery.reason, a_plan.closing) == (2, Reason.HELD, {delivery.id})
+
+
+def test_runs_that_are_found_stuck_together_are_one_digest() -> None:
+    runs = [finding(f"{n}", EventType.STUCK_RUN, condition=f"{n}") for n in range(50)]
+    others = [finding("else", EventType.STUCK_RUN, condition="else", connector_id="quickbooks"), finding("failure")]
+    deliveries = planned(*runs, *others, to=(OPS,)).deliveries.values()
+    assert [(d.count, d.reason, d.gathering) for d in deliveries] == [
+        (50, Reason.DIGEST, False),
+        (1, Reason.FIRST, False),
+        (1, Reason.FIRST, False),
+    ]
+    assert len(planned(*runs, to=(DEV,)).deliveries) == 50
+
+
+def test_a_run_that_is_found_stuck_later_waits_for_the_window() -> None:
+    view = View(groups={("ops", group_key(finding("x", EventType.STUCK_RUN).event, OPS.by)): Group(until=at(5))})
+    (delivery,) = planned(finding("late", EventType.STUCK_RUN, condition="late"), view=view).deliveries.values()
+    assert (delivery.gathering, delivery.due_at) == (True, at(5))

@@ -7,9 +7,10 @@ from datetime import timedelta
 
 import pytest
 
-from notifyd.core.detect import Detected, Gone, Memory, Tick, detect
+from notifyd.core.detect import Gone, Tick, detect
+from notifyd.core.memory import Detected, Memory
 from notifyd.core.rules import Origin, Rules
-from notifyd.model import EventType, Severity
+from notifyd.model import EventType, RunState, Severity
 from tests.core.logs import RUNS, at, row, tick
 
 PATIENCE = replace(RUNS, stuck_after=timedelta(minutes=30))
@@ -56,7 +57,8 @@ def test_a_run_that_ends_as_a_failure_is_told_as_both() -> None:
 def test_a_stuck_row_that_is_deleted_has_ended() -> None:
     memory, found = poll(stuck(), Gone("7", at(50)))
     assert [finding.event.event_type for finding in found.findings] == [EventType.RECOVERED]
-    assert (memory.runs, memory.watched) == ({}, {})
+    assert [run.state for run in memory.runs.values()] == [RunState.SUCCEEDED]  # its ids are taken
+    assert memory.watched == {}
     assert found.counts == {"open": -1, "ignored": 1}
 
 

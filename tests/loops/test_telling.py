@@ -77,6 +77,22 @@ async def test_a_row_that_was_running_at_the_first_start_is_watched(
     assert site.imbalances() == []
 
 
+async def test_a_row_that_is_run_again_in_place_and_fails_is_told_again(
+    site: Site, jobs: JobLog, sink: HttpSink, running: Running
+) -> None:
+    """Its key is behind the cursor, and nothing in the log says when a row was changed."""
+    key = jobs.add("error", "before the start")
+    site.write(sources=[jobs.source("jobs")], notifications=[webhook("hook", sink.url)])
+    async with running():
+        for number, text in enumerate(("first", "second"), start=1):
+            jobs.connection.execute("UPDATE jobs SET status = 'running' WHERE id = ?", [key])
+            await until(lambda: site.value("SELECT status FROM watched") == "running")
+            jobs.connection.execute("UPDATE jobs SET status = 'error', error = ? WHERE id = ?", [text, key])
+            await sink.wait_for(number)
+    assert [request.json()["message"] for request in sink.requests] == ["first", "second"]
+    assert site.imbalances() == []
+
+
 async def test_a_streak_is_announced_folds_and_its_end_is_told_to_exactly_those_who_knew(
     site: Site, jobs: JobLog, sink: HttpSink, running: Running
 ) -> None:

@@ -151,6 +151,8 @@ class History(RuleBasedStateMachine):
         self.watched = {key: name for key, name in self.watched.items() if key in seen and seen[key].run_id == name}
         for record in seen.values():
             self._take(record)
+            if record.status not in OPEN:
+                others.add(record.run_id or "")  # that it changed is read as well, where the log says when
         self.looked_up |= others
         if batch.notes:
             self.looked_up |= set(self.ends)  # where the log was found again by time, there is an overlap

@@ -62,6 +62,7 @@ def test_every_field_comes_from_its_column(tmp_path: Path) -> None:
         occurred_at=NOW,
         started_at=NOW.replace(hour=20),
         finished_at=NOW,
+        heartbeat_at=None,
         details={"host": "box", "took": "1.5"},
         read_at=NOW,
     )

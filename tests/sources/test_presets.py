@@ -81,6 +81,7 @@ def test_a_record_of_easysale(easysale: Log, logs: Source) -> None:
         occurred_at=NOW.replace(microsecond=123456),
         started_at=None,
         finished_at=None,
+        heartbeat_at=None,
         details={"sync_id": RUN, "entity_id": "order-1", "operation": "create", "duration_ms": "41"},
         read_at=NOW,
     )
@@ -143,6 +144,7 @@ def test_a_failed_run_of_easysale_tells_its_first_error(easysale: Log, runs: Sou
         occurred_at=None,
         started_at=NOW.replace(hour=20),
         finished_at=NOW,
+        heartbeat_at=None,
         details={"sync_id": RUN, "sync_mode": "full", "records_failed": "2"},
         read_at=NOW,
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from notifyd.core.detect import Detected
+from notifyd.core.memory import Detected
 from notifyd.core.plan import Recipient
 from notifyd.model import Finding, Outcome, Result, Verdict
 from notifyd.store import audit, commit, cursors, outbox

@@ -9,7 +9,8 @@ from datetime import timedelta
 import peewee
 import pytest
 
-from notifyd.core.detect import Memory, detect
+from notifyd.core.detect import detect
+from notifyd.core.memory import Memory
 from notifyd.core.rules import Rules
 from notifyd.model import Drop, Event, Hold, Pass, Status, Verdict
 from notifyd.store import books, commit, cursors, memory, outbox

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from notifyd.core.detect import Detected, Gone, Input, Memory, Tick, detect
+from notifyd.core.detect import Gone, Input, Tick, detect
+from notifyd.core.memory import Detected, Memory
 from notifyd.core.rules import Origin, Rules
-from notifyd.model import Event, Position, Record, Run, RunOutcome, RunState, Status, Streak
+from notifyd.model import Event, Position, Record, Run, RunOutcome, RunState, Status, Streak, Watch
 from notifyd.store import books, memory
 from notifyd.store.database import Database, open_database
 from tests.core.logs import LAW, NOON, RECORDS, RUNS, STUCK, at, cut, edges, fold, inputs, row
@@ -42,6 +43,19 @@ runs = st.builds(
     told=st.lists(st.sampled_from(["sync_error", "rate_limit"]), unique=True).map(tuple),
     occurrence=counts,
     stuck=st.none() | st.just("evt_2"),
+    beat=st.none() | moments,
+    epoch=counts,
+)
+watches = st.builds(
+    Watch,
+    st.sampled_from(Status),
+    moments,
+    schedule=names,
+    run_id=names,
+    until=st.none() | st.just(datetime(9999, 1, 1, tzinfo=UTC)),
+    started=st.none() | moments,
+    finished=st.none() | moments,
+    epoch=counts,
 )
 streaks = st.builds(
     Streak,
@@ -60,6 +74,7 @@ streaks = st.builds(
     entity_type=texts,
     tenant_id=texts,
     schedule_id=texts,
+    touched=st.none() | moments,
 )
 
 
@@ -67,9 +82,9 @@ streaks = st.builds(
 
 
 @LAW
-@given(run=runs, streak=streaks, watched=st.dictionaries(names, st.sampled_from([Status.RUNNING, Status.RETRYING])))
+@given(run=runs, streak=streaks, watched=st.dictionaries(names, watches))
 def test_what_is_kept_comes_back_as_it_was(
-    shared: Database, run: Run, streak: Streak, watched: dict[str, Status]
+    shared: Database, run: Run, streak: Streak, watched: dict[str, Watch]
 ) -> None:
     """Whatever is in a name: it has to be found again by the rows that follow."""
     record = row("1", run_id=run.run_id, schedule_id=run.schedule)

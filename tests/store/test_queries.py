@@ -9,7 +9,8 @@ from itertools import pairwise
 
 import pytest
 
-from notifyd.core.detect import Detected, Gone, Memory, detect
+from notifyd.core.detect import Gone, detect
+from notifyd.core.memory import Detected, Memory
 from notifyd.core.rules import Origin, Rules
 from notifyd.model import Hold
 from notifyd.store import memory, outbox, retention

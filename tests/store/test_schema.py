@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from notifyd.core.detect import Memory, detect
+from notifyd.core.detect import detect
+from notifyd.core.memory import Memory
 from notifyd.core.rules import Rules
 from notifyd.model import Drop, Hold, Result
 from notifyd.store import audit, configs, copies, migrations, schema

@@ -35,7 +35,8 @@ def imbalances(state: sqlite3.Connection) -> list[str]:
 def _source(state: sqlite3.Connection, identity: str, book: Book) -> dict[str, tuple[int, int]]:
     outcomes = ("success", "warning", "ignored", "unmapped", "open", "failure", "set_aside")
     events = _number(state, "SELECT COUNT(*) FROM events WHERE source_id = ?", identity)
-    watched = _number(state, "SELECT COUNT(*) FROM watched WHERE source_id = ? AND status <> 'unmapped'", identity)
+    looked_at = "SELECT COUNT(*) FROM watched WHERE source_id = ? AND status <> 'unmapped' AND until IS NULL"
+    watched = _number(state, looked_at, identity)
     return {
         "rows read, and what they were": (book["read"], sum(book[outcome] for outcome in outcomes)),
         "failures, and how they were told": (book["failure"], book["first_errors"] + book["counted"]),

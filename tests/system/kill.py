@@ -23,7 +23,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from notifyd.core.detect import Memory, detect
+from notifyd.core.detect import detect
+from notifyd.core.memory import Memory
 from notifyd.core.rules import Origin
 from notifyd.model import Record
 from notifyd.sources import open_source

@@ -105,6 +105,7 @@ async def test_a_corrupted_state_db_is_said_once_with_what_to_do_and_left_as_it_
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not os.environ.get("CI"), reason="it takes more than a minute; CI has it")
 async def test_a_state_db_that_another_process_locks_for_a_minute(site: Site, jobs: JobLog, sink: HttpSink) -> None:
     site.write(sources=[jobs.source("jobs")], notifications=[webhook("hook", sink.url)])
     async with Process(site.file, watchdog=30.0) as process:

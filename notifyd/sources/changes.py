@@ -1,0 +1,157 @@
+"""Rows that change after they were read, beside a cursor that gives each row once.
+
+Where `updated_at` is mapped and has an index, the rows that lie behind the cursor are read again when it says that
+they were changed: with the same window as the strategy `timestamp`, so that a row comes once for each status. Without
+an index each poll would read the whole log; then rows that have ended are looked up for a while (`rewatch`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+from notifyd.model import Record, Status
+from notifyd.settings import SourceSettings
+from notifyd.sources.batch import Batch, SetAside
+from notifyd.sources.database import Row
+from notifyd.sources.keyset import Anchored, ByKey
+from notifyd.sources.place import Begin, Place, place_of
+from notifyd.sources.sync_log import SyncLog
+from notifyd.sources.timestamp import ByTimestamp
+from notifyd.sources.window import Sweep, Window, fingerprint
+
+_LIVE: Final = (Status.RUNNING, Status.RETRYING, Status.FAILURE)
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """Rows that were changed; `complete` is false where more may be found at once."""
+
+    records: list[Record]
+    set_aside: list[SetAside]
+    window: Window
+    rows: int
+    complete: bool
+
+
+class Changes(ByTimestamp):
+    """The rows up to a number that were changed lately."""
+
+    def __init__(self, log: SyncLog, settings: SourceSettings, number: str) -> None:
+        super().__init__(log, settings)
+        self._number = number
+        self.column = settings.columns.updated_at.column if settings.columns.updated_at else ""
+
+    def first(self, log: SyncLog, now: datetime) -> Window:
+        """What there is now counts as seen."""
+        return self._at_end(log, now)
+
+    def knowing(self, window: Window, records: Sequence[Record], now: datetime) -> Window:
+        """The window after a batch that did not come to the end: its rows are known as they were read.
+
+        But for those that have settled, which `behind` leaves out anyway.
+        """
+        read = {fingerprint(one.key): (now.timestamp(), one.status.value) for one in records if one.status in _LIVE}
+        return replace(window, seen={**window.seen, **read}) if read else window
+
+    def behind(self, log: SyncLog, place: Place, read: Mapping[str, Status], now: datetime, limit: int) -> Changed:
+        """The rows behind a place that have another status than was seen; `read` were read just now.
+
+        What the cursor has read since the last look is new to the window, and no change: of those rows only the ones
+        that run or have failed are given, where they were not read so.
+        """
+        window, overlap = place.changes or Window(), self._overlap_at(now)
+        begin = window.begin(overlap, now)
+        found = self._rows(log, begin, limit, window.sweep, also=(self._number,))
+        rows = [row for row in found if place.at is not None and row[-1] <= place.at]
+        moments = [self._moment(row[0]) for row in rows]
+        page = log.mapping.page(rows, now) if rows else None
+        records = page.records if page else []
+        statuses = {record.key: record.status.value for record in records}
+        new, fresh = self._unseen(rows, moments, begin, window, statuses)
+        read_lately = {self._key_of(row) for row in rows if place.changed is None or row[-1] > place.changed}
+        peak = max((m for m in (*moments, window.sweep and window.sweep.peak) if m and m <= now), default=None)
+        complete = len(found) < limit
+        return Changed(
+            [one for one in records if one.key in new and _may_be_news(one, read, read_lately)],
+            [aside for aside in (page.set_aside if page else ()) if aside.key in new - read_lately],
+            window.ended(fresh, peak, overlap) if complete else window.paused(fresh, _sweep(found[-1], peak), overlap),
+            len(found),
+            complete,
+        )
+
+
+class WithChanges:
+    """A strategy that gives each row once, and the rows behind it that change."""
+
+    sees_changes = True
+
+    def __init__(self, strategy: Anchored | ByKey, changes: Changes) -> None:
+        self.name, self.order = strategy.name, strategy.order
+        self._strategy, self._changes = strategy, changes
+
+    def begin(self, log: SyncLog, begin: Begin, now: datetime) -> Place:
+        return self._strategy.begin(log, begin, now)
+
+    def since(self, log: SyncLog, moment: datetime | None, now: datetime) -> Place:
+        return self._strategy.since(log, moment, now)
+
+    def read(self, log: SyncLog, place: Place, now: datetime, limit: int) -> Batch:
+        window = place.changes or self._changes.first(log, now)
+        batch = self._strategy.read(log, replace(place, changes=None, changed=None), now, limit)
+        reached = replace(place_of(batch.cursor), changes=window, changed=place.changed)
+        if reached.epoch != place.epoch:
+            reached = replace(reached, changed=None)
+        if not batch.at_end:
+            reached = replace(reached, changes=self._changes.knowing(window, batch.records, now))
+            return replace(batch, cursor=reached.cursor)
+        read = {record.key: record.status for record in batch.records}
+        changed = self._changes.behind(log, reached, read, now, limit)
+        reached = replace(reached, changes=changed.window, changed=reached.at if changed.complete else reached.changed)
+        return replace(
+            batch,
+            records=[*batch.records, *changed.records],
+            set_aside=[*batch.set_aside, *changed.set_aside],
+            cursor=reached.cursor,
+            at_end=changed.complete,
+            rows=batch.rows + len(changed.records) + len(changed.set_aside),
+        )
+
+    def open_rows(self, log: SyncLog, place: Place, now: datetime) -> list[Record]:
+        return self._strategy.open_rows(log, place, now)
+
+    def about(self, log: SyncLog) -> str:
+        return f"{self._strategy.about(log)}; rows that change later are seen by {self._changes.column}"
+
+    def before(self, log: SyncLog, row: Row, now: datetime) -> Place:
+        return self._strategy.before(log, row, now)
+
+    def holds(self, log: SyncLog, place: Place, now: datetime) -> bool:
+        return self._strategy.holds(log, place, now)
+
+    def passed(self, log: SyncLog, place: Place, row: Row) -> bool:
+        return self._strategy.passed(log, place, row)
+
+
+def with_changes(strategy: Anchored | ByKey, log: SyncLog, settings: SourceSettings) -> Anchored | ByKey | WithChanges:
+    """The strategy, and the rows that change where an index shows them."""
+    changed = log.selection.changes
+    if settings.rows != "runs" or changed is None or not _indexed(log, changed):
+        return strategy
+    return WithChanges(strategy, Changes(log, settings, strategy.order))
+
+
+def _indexed(log: SyncLog, order: str) -> bool:
+    return not log.database.sorts(f"SELECT {order} FROM {log.relation.sql} ORDER BY {order} DESC LIMIT 1")
+
+
+def _may_be_news(record: Record, read: Mapping[str, Status], read_lately: set[str]) -> bool:
+    if record.key in read:
+        return read[record.key] is not record.status
+    return record.key not in read_lately or record.status in _LIVE
+
+
+def _sweep(row: Row, peak: datetime | None) -> Sweep:
+    return Sweep(row[0], str(row[1]), peak)
