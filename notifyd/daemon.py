@@ -34,7 +34,7 @@ from notifyd.saved import SavedConfigs
 from notifyd.schedule import Schedule
 from notifyd.sender import Sender, capacities
 from notifyd.settings import NotificationSettings, Settings, SourceSettings, sqlite_path
-from notifyd.store import configs, cursors, expiry, outbox, retention
+from notifyd.store import configs, cursors, expiry, outbox, retention, set_back
 from notifyd.store.configs import Provisioned
 from notifyd.store.database import Database, StoreError, open_database
 from notifyd.store.lock import Lock
@@ -71,7 +71,7 @@ class Daemon:
     def __init__(self, settings: Settings, clock: Clock = utc_now) -> None:
         self.settings, self.clock = settings, clock
         self.health = Health()
-        self.schedule = Schedule()
+        self.schedule = Schedule(self._clock_set_back)
         self.right_of_way = RightOfWay()
         self.stalls = StallWatch(blamed)
         self.store: StoreThread
@@ -293,6 +293,14 @@ class Daemon:
 
     async def _look_at_channels(self) -> None:
         await self.channels.look(self.settings.rules.detection())
+
+    async def _clock_set_back(self, by: timedelta) -> None:
+        """What was planned by the clock before must not wait as much longer."""
+        moved = await self.store(set_back.earlier, by, self.clock())
+        log.warning(
+            "the clock was set back; what waits is due as much earlier", seconds=by.total_seconds(), count=moved
+        )
+        self.sender.wake()
 
     async def _take_up_expired(self) -> None:
         """Should a channel outlive its lease against all rules, its delivery is not lost; what is too old expires."""

@@ -59,9 +59,13 @@ class Turns:
 
 
 class Schedule:
-    """Jobs that run at once, then by interval or cron; never twice at a time, and never skipped for being late."""
+    """Jobs that run at once, then by interval or cron; never twice at a time, and never skipped for being late.
 
-    def __init__(self) -> None:
+    `set_back` is told by how much, when the wall clock was set back.
+    """
+
+    def __init__(self, set_back: Callable[[timedelta], Awaitable[None]] | None = None) -> None:
+        self._set_back = set_back
         self._scheduler = AsyncIOScheduler(
             timezone=UTC, job_defaults={"coalesce": True, "misfire_grace_time": None, "max_instances": 1}
         )
@@ -103,3 +107,13 @@ class Schedule:
                 jobs: list[Job] = self._scheduler.get_jobs()
                 for job in jobs:
                     job.modify(next_run_time=datetime.now(UTC))
+            if drift < -_JUMP:
+                await self._tell(timedelta(seconds=-drift))
+
+    async def _tell(self, by: timedelta) -> None:
+        if self._set_back is None:
+            return
+        try:
+            await self._set_back(by)
+        except NotifydError as error:
+            log.error("the clock was set back, and what waits could not be made due earlier", error=str(error))

@@ -17,7 +17,7 @@ BATCH = 200
 """Rows of each kind per transaction: a few milliseconds, so that no poll or send waits for it."""
 
 RUNS_REMEMBERED = timedelta(days=7)
-"""How long after its last record a run that ended can still be failed by a late one."""
+"""How long after its last record a run that ended can still be failed by a late one, at the most."""
 
 _UNTOLD_RUN = "state <> 'open' AND told = '' AND occurrence = 0"
 """One that was told stays for as long as its events do: should its row fail again, that has to have other ids."""
