@@ -56,7 +56,8 @@ def test_what_was_told_is_read_again_and_not_told_again(
     assert "to be told, as filters and grouping have it: nothing" in answer.stdout
     before = site.book("source:jobs")["read"]
     past.poll()
-    assert site.book("source:jobs")["read"] == before + rows
+    assert before <= site.book("source:jobs")["read"] <= before + rows, "a row that is still watched counts once"
+    assert '"at":5' in site.value("SELECT cursor FROM cursors")
     assert (failures(site), site.imbalances()) == (2, [])
     jobs.add("error", "new", job="new")
     past.poll()
