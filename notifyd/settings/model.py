@@ -146,6 +146,11 @@ class SourceSettings(Table):
     columns: Columns = Field(description="Which column holds which field; a preset has its own.")
     statuses: Statuses = Field(description="What the values of the status column mean; a preset has its own.")
     ignore: tuple[Regex, ...] = Field((), description="A record whose message matches one of these is ignored.")
+    redact: tuple[Regex, ...] = Field(
+        (),
+        description="What matches one of these in a row's texts is replaced by [redacted], before it is kept anywhere.",
+    )
+    text_limit: int = Field(2_000, ge=20, le=8_000, description="The most characters that are kept of a message.")
     rows: Literal["records", "runs"] = Field(
         default_factory=lambda data: "records" if data["columns"].run_id else "runs",
         description='"records": many rows share a run id; "runs": one row per run. Default: "records" where '

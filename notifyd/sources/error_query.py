@@ -7,10 +7,9 @@ from typing import Any, Final
 
 from notifyd.model import Record, Status
 from notifyd.sources.database import Database, Rows
-from notifyd.sources.documents import as_text
+from notifyd.sources.documents import as_text, cut
 from notifyd.sources.errors import SourceError
-from notifyd.sources.mapping import MESSAGE_LIMIT
-from notifyd.sources.selection import TEXT_LIMIT
+from notifyd.sources.selection import MESSAGE_READ, TEXT_LIMIT
 
 _OF_THE_ERROR: Final = frozenset({"message", "error_type", "error_code"})
 _OF_THE_SCHEDULE: Final = frozenset({"connector_id", "entity_type", "tenant_id"})
@@ -25,10 +24,19 @@ class ErrorQuery:
     its successes. What remains becomes details. Nothing that the row says itself is replaced.
     """
 
-    def __init__(self, sql: str, database: Database, ignores: Callable[[str], object] | None) -> None:
+    def __init__(
+        self,
+        sql: str,
+        database: Database,
+        ignores: Callable[[str], object] | None,
+        redact: Callable[[str], str] | None = None,
+        limit: int = MESSAGE_READ,
+    ) -> None:
         self._sql = sql
         self._database = database
         self._ignores = ignores
+        self._redact = redact
+        self._limit = limit
 
     def complete(self, record: Record) -> Record:
         """The record with what was found, if it is a failure without a message.
@@ -44,12 +52,19 @@ class ErrorQuery:
             if error.busy:
                 raise
             found = {"error_query": str(error)}
-        return self._filled(record, found)
+        kept = self._filled(record, {name: self._kept(name, text) for name, text in found.items()})
+        ignored = self._ignores is not None and self._ignores(found.get("message", ""))
+        return kept._replace(status=Status.IGNORED) if ignored else kept
+
+    def _kept(self, name: str, text: str) -> str:
+        """The text as it may be kept."""
+        redacted = text if self._redact is None else self._redact(text)
+        return cut(redacted, self._limit if name == "message" else TEXT_LIMIT)
 
     def _find(self, record: Record) -> dict[str, str]:
         run = {"run_id": record.run_id or record.key, "key": record.key}
         found = self._database.read(self._sql, run, _first_row)
-        limits = {"message": MESSAGE_LIMIT}
+        limits = {"message": MESSAGE_READ}
         texts = {name: as_text(value, limits.get(name, TEXT_LIMIT)) for name, value in found.items()}
         return {name: text for name, text in texts.items() if text is not None}
 
@@ -58,8 +73,6 @@ class ErrorQuery:
         empty = {name for name in fields if getattr(record, name) is None}
         filled: dict[str, Any] = {name: text for name, text in found.items() if name in empty}
         extra = {name: text for name, text in found.items() if name not in fields}
-        if self._ignores is not None and self._ignores(found.get("message", "")):
-            filled["status"] = Status.IGNORED
         return record._replace(**filled, details={**extra, **record.details})
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from notifyd.errors import NotifydError
 
 
@@ -17,6 +19,7 @@ class SourceError(NotifydError):
         self.absent = absent
         self.busy = busy
 
-    def of(self, source: str) -> SourceError:
-        """The same, with the source's name before it."""
-        return SourceError(f'source "{source}": {self}', absent=self.absent, busy=self.busy)
+    def of(self, source: str, redact: Callable[[str], str] | None = None) -> SourceError:
+        """The same, redacted, with the source's name before it: a database may quote a value that it stumbled over."""
+        text = redact(str(self)) if redact is not None else str(self)
+        return SourceError(f'source "{source}": {text}', absent=self.absent, busy=self.busy)

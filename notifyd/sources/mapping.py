@@ -14,11 +14,9 @@ from notifyd.sources import documents
 from notifyd.sources.batch import SetAside
 from notifyd.sources.database import Row
 from notifyd.sources.documents import as_text, cut
+from notifyd.sources.redaction import redactor
 from notifyd.sources.selection import DETAILS, FIELDS, KEY_LIMIT, TEXT_LIMIT, Selection
 from notifyd.sources.times import time_reader
-
-MESSAGE_LIMIT = 2_000
-"""The most characters kept of a message."""
 
 _STATUS = 1 + FIELDS.index("status")
 _REMEMBERED = 4_000  # raw texts, and what they mean
@@ -52,7 +50,10 @@ class RowMapping:
         self._names = selection.details
         self._inside = tuple(selection.inside)
         self._statuses = Statuses(settings.statuses)
-        self._labels = Labels()
+        self.redact = redactor(settings.redact)
+        self._limit = settings.text_limit
+        self._labels = Labels()  # names that tell schedules and tenants apart: they stay as they are
+        self._words = Labels(self.redact)
         self.ignores = _any_of([pattern.search for pattern in settings.ignore])
         self._time = time_reader(settings.timezone)
 
@@ -79,22 +80,24 @@ class RowMapping:
         ) = row[:DETAILS]
         if not key or len(key) > KEY_LIMIT:
             raise Unmappable(f"its key is longer than {KEY_LIMIT} characters" if key else "its key is NULL or empty")
-        status, labels, time = self._statuses[raw_status], self._labels, self._time
+        status, labels, words, time = self._statuses[raw_status], self._labels, self._words, self._time
         if message is not None:
             if self.ignores is not None and self.ignores(message):
                 status = Status.IGNORED
-            if len(message) > MESSAGE_LIMIT:
-                message = cut(message, MESSAGE_LIMIT)
+            if self.redact is not None:
+                message = self.redact(message)
+            if len(message) > self._limit:
+                message = cut(message, self._limit)
         return Record(
             key,
             run_id or None,
             labels[schedule_id],
-            labels[connector_id],
-            labels[entity_type],
+            words[connector_id],
+            words[entity_type],
             labels[tenant_id],
             status,
-            labels[error_type],
-            labels[error_code],
+            words[error_type],
+            words[error_code],
             message or None,
             None if occurred_at is None else time(occurred_at),
             None if started_at is None else time(started_at),
@@ -156,7 +159,7 @@ class RowMapping:
                 details[name] = text
         if status is Status.UNMAPPED:
             details["status"] = "NULL" if row[_STATUS] is None else cut(row[_STATUS], TEXT_LIMIT)
-        return details
+        return details if self.redact is None else {name: self.redact(text) for name, text in details.items()}
 
 
 class Statuses(dict[str | None, Status]):
@@ -182,8 +185,14 @@ class Statuses(dict[str | None, Status]):
 class Labels(dict[str | None, str | None]):
     """Texts that many rows share, such as a connector's id: cut, None where empty, and one object for all rows."""
 
+    def __init__(self, redact: Callable[[str], str] | None = None) -> None:
+        super().__init__()
+        self._redact = redact
+
     def __missing__(self, raw: str | None) -> str | None:
         text = as_text(raw, TEXT_LIMIT)
+        if text is not None and self._redact is not None:
+            text = self._redact(text)
         _remember(self, raw, text)
         return text
 

@@ -143,8 +143,8 @@ def connect(settings: SourceSettings, busy_timeout: float) -> Session:
     except SourceError:
         database.close()
         raise
-    ignores = log.mapping.ignores
-    errors = ErrorQuery(settings.error_query, database, ignores) if settings.error_query else None
+    query, mapping = settings.error_query, log.mapping
+    errors = ErrorQuery(query, database, mapping.ignores, mapping.redact, settings.text_limit) if query else None
     return Session(settings, database, log, strategy, errors)
 
 

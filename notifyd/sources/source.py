@@ -15,6 +15,7 @@ from notifyd.sources.batch import About, Batch, Cursor, SetAside, Start
 from notifyd.sources.documents import shown
 from notifyd.sources.errors import SourceError
 from notifyd.sources.place import Place, place_of, waiting
+from notifyd.sources.redaction import redactor
 from notifyd.sources.rewind import Target, rewound
 from notifyd.sources.selection import TEXT_LIMIT
 from notifyd.sources.session import Session, connect
@@ -45,6 +46,7 @@ class Source:
         self.settings = settings
         self._busy_timeout = busy_timeout
         self._open: Session | None = None
+        self._redact = redactor(settings.redact)
 
     def start(self, now: datetime) -> Start:
         """Where a first start begins (settings: start), and the rows before it that are running or retrying.
@@ -156,7 +158,7 @@ class Source:
             yield self._open
         except SourceError as error:
             self.close()
-            raise error.of(self.settings.name) from error
+            raise error.of(self.settings.name, self._redact) from (None if self._redact else error)
 
     def _started(self, session: Session, place: Place, now: datetime) -> Start:
         """A start at this place. Rows that have ended are looked up where nothing else shows that they run again."""

@@ -267,16 +267,19 @@ async def test_a_switch_to_another_protocol_is_the_end(http: HttpClient, sink: H
 
 
 @pytest.mark.parametrize(
-    ("greeting", "stays"), [(b"220 mail.example ESMTP\r\n", True), (b"220\r\n", False), (b"", False)]
+    ("greeting", "words"),
+    [
+        (b"220 mail.example ESMTP\r\n\r\n", "what it answered is not HTTP"),
+        (b"", "it closed the connection without an answer|connection reset"),
+    ],
 )
-async def test_who_speaks_first_or_leaves_at_once_is_told_apart_at_once(greeting: bytes, stays: bool, http: HttpClient):
+async def test_who_speaks_first_or_leaves_at_once_is_told_apart_at_once(greeting: bytes, words: str, http: HttpClient):
     async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(greeting)
-        if stays:
+        if greeting:
             await reader.read(1)
         writer.close()
 
-    words = "what it answered is not HTTP|it closed the connection without an answer|connection reset"
     async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/x"
         for _ in range(3):
