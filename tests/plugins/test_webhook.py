@@ -85,6 +85,7 @@ async def test_the_body_is_the_event_and_its_notification(sink: HttpSink):
             "config": "ops-mail",
             "reason": "first",
             "count": 1,
+            "missed": 0,
             "first_at": "2026-11-24T21:00:00.000000Z",
             "last_at": "2026-11-24T21:00:00.000000Z",
             "events": [{key: value for key, value in request.json().items() if key != "notification"}],

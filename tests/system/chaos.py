@@ -34,7 +34,7 @@ from tests.sinks.smtp import Deed, Phase, SmtpSink
 from tests.system.process import ROOT, Process
 from tests.system.site import Site, free_port, until
 
-PATIENCE = "4s"
+PATIENCE = "6s"
 """The timeout of each attempt."""
 
 Verdict = Literal["sent", "retry", "rejected"]
@@ -89,8 +89,8 @@ HTTP_FAULTS = [
     HttpFault("closes", b"", words="closed the connection without an answer"),
     HttpFault("closes half", HALF_CLOSE, words="closed the connection without an answer"),
     HttpFault("closes in its body", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc", words="in the middle of"),
-    HttpFault("hangs", HANG, words="timed out after 4 s"),
-    HttpFault("drips its headers", DRIP, words="timed out after 4 s"),
+    HttpFault("hangs", HANG, words="timed out after 6 s"),
+    HttpFault("drips its headers", DRIP, words="timed out after 6 s"),
     HttpFault("speaks SMTP", b"220 mail.example ESMTP\r\n\r\n", words="is not HTTP"),
     HttpFault("never ends its headers", b"HTTP/1.1 200 OK\r\nX: " + b"a" * 300_000, words="is not HTTP"),
     HttpFault("is overrun", Echo(429), words="^HTTP 429: Cannot POST", status=429),
@@ -131,7 +131,7 @@ SMTP_FAULTS = [
     SmtpFault("greets with 554", "CONNECT", "554 go away", "rejected", "answered 554 go away", 554),
     SmtpFault("greets with garbage", "CONNECT", "HTTP/1.1 400 Bad Request", words="does not answer like a mail server"),
     SmtpFault("drops at once", "CONNECT", Deed.DROP, words="closed the connection"),
-    SmtpFault("hangs at once", "CONNECT", Deed.HANG, words="within 4 s|timed out"),
+    SmtpFault("hangs at once", "CONNECT", Deed.HANG, words="within 6 s|timed out"),
     SmtpFault("offers no STARTTLS", verdict="rejected", words="does not offer STARTTLS", tls="starttls"),
     SmtpFault("refuses the login", "AUTH", "535 5.7.8 no: {password}", words="refused the login of ann: 5", status=535),
     SmtpFault("greylists", "MAIL", "451 4.7.1 greylisted", words="answered 451 4.7.1 greylisted", status=451),
@@ -144,7 +144,7 @@ SMTP_FAULTS = [
     SmtpFault("is full after the data", "END-OF-DATA", "452 4.3.1 full", words="answered 452 4.3.1", status=452),
     SmtpFault("calls it spam", "END-OF-DATA", "554 5.7.1 spam", "rejected", "answered 554 5.7.1 spam", 554),
     SmtpFault("drops after the data", "END-OF-DATA", Deed.DROP, words="closed the connection"),
-    SmtpFault("hangs after the data", "END-OF-DATA", Deed.HANG, words="within 4 s|timed out"),
+    SmtpFault("hangs after the data", "END-OF-DATA", Deed.HANG, words="within 6 s|timed out"),
     SmtpFault("drops in the middle", "RCPT", Deed.DROP, words="closed the connection"),
 ]  # fmt: skip
 
