@@ -58,8 +58,8 @@ async def test_while_all_is_well_it_is_told_in_time_and_how_things_stand(
         assert process.told[-1] == {"READY": "1", "STATUS": "1 source, lag 0 s, 0 pending", "WATCHDOG": "1"}
         assert await process.watched(1.0) >= 3
         sink.answer = 503
-        jobs.add("error", "no")
-        await process.tells_of("1 source, lag 0 s, 1 pending, 1 endpoint failing")
+        jobs.write(jobs.row("error", "no", job=f"job {n}") for n in range(30))
+        await process.tells_of("30 pending, 1 endpoint failing")
         jobs.connection.execute("ALTER TABLE jobs RENAME TO gone")
         await process.tells_of("1 source (1 failing), lag ")
         jobs.connection.execute("ALTER TABLE gone RENAME TO jobs")
