@@ -362,6 +362,7 @@ def _origin(source: SourceSettings) -> Origin:
         rows=source.rows,
         run_ends_after=source.run_ends_after,
         stuck_after=source.stuck_after or None,
+        forget_after=source.forget_after or None,
         rewatch=source.rewatch or None,
     )
 

@@ -182,6 +182,18 @@ def recovery(streak: Streak, run_id: str, at: datetime, origin: Origin) -> Event
     )
 
 
+def expired(streak: Streak, now: datetime, origin: Origin) -> Event:
+    """The event that closes an announced streak whose schedule has not run for so long that it is forgotten."""
+    subject = streak.connector_id or streak.schedule_id or origin.source
+    since = f" since {_moment(streak.touched)}" if streak.touched else ""
+    return replace(
+        recovery(streak, "", now, origin),
+        title=f"No Longer Followed: {subject}",
+        message=f"{_about(streak, subject)} has not run{since}: its {streak.failed_runs} failed runs in a row are"
+        " not followed any more.",
+    )
+
+
 def stuck_run(run: Run, streak: Streak, now: datetime, origin: Origin, rules: Rules) -> Event:
     """The event of a run that has stayed running for too long."""
     subject = streak.connector_id or streak.schedule_id or origin.source

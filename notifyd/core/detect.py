@@ -414,6 +414,7 @@ class _Fold:
         for run in sorted(self._stuck_runs(), key=lambda run: (run.start, run.schedule)):
             self._stuck(self._copy((run.schedule, run.run_id)))
         self.streaks.remind(self.now)
+        self.streaks.expire(self.now, [schedule for schedule, runs in self.open.items() if runs])
 
     def _open_runs(self) -> Iterator[Run]:
         return (self._must_peek(key) for runs in self.open.values() for key in runs.values())

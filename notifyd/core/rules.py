@@ -57,4 +57,5 @@ class Origin:
     rows: Literal["records", "runs"] = "records"
     run_ends_after: timedelta = timedelta(minutes=10)
     stuck_after: timedelta | None = None  # None: a run may stay running for ever
+    forget_after: timedelta | None = None  # after so long without a run a schedule is forgotten
     rewatch: timedelta | None = None  # how long a row that has ended is watched, in case it is run again

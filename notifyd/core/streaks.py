@@ -91,6 +91,24 @@ class Streaks:
             self._told(streak, now)
             self._found.findings.append(Finding(event, schedule, None, streak.announced))
 
+    def expire(self, now: datetime, running: Iterable[str]) -> None:
+        """Forget what happened to schedules that have not run for so long; what was announced is closed.
+
+        How many streaks there were is kept, as ids of later ones depend on it.
+        """
+        after, busy = self._origin.forget_after, set(running)
+        if after is None:
+            return
+        for schedule in sorted({**self._known, **self._found.streaks}.keys() - busy):
+            known = self.peek(schedule)
+            if known and known.outcomes and known.touched and now - known.touched >= after:
+                streak = self.of(schedule)
+                if streak.announced:
+                    event = describe.expired(streak, now, self._origin)
+                    self._found.findings.append(Finding(event, schedule, None, streak.announced))
+                    _close(streak)
+                streak.outcomes, streak.newest_start = (), None
+
     def _reminders_due(self, now: datetime) -> Iterator[str]:
         for schedule, streak in {**self._known, **self._found.streaks}.items():
             if streak.announced and streak.failed_since_told and streak.remind_at and streak.remind_at <= now:

@@ -164,6 +164,11 @@ class SourceSettings(Table):
         description="A run that stays running for this long is told as stuck; where columns.heartbeat_at is given, "
         'one that shows no sign of life for this long. "0s" is never.',
     )
+    forget_after: Duration = Field(
+        timedelta(days=30),
+        description="A schedule that has not run for this long is forgotten, and its announced streak closed; "
+        '"0s" is never.',
+    )
     rewatch: Duration = Field(
         timedelta(hours=1),
         description="How long after its end a row is looked up, in case it is run again in place, where no indexed "

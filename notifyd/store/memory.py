@@ -112,7 +112,18 @@ def _load_due(db: Database, source_id: str, memory: Memory, now: datetime, origi
     """The runs whose time has come, the streaks of their schedules, and the reminders due."""
     sql = f"{_STREAKS} streaks s WHERE s.source_id = ? AND s.failed_since_told = 1 AND s.remind_at <= ?"
     _take(memory, [], [rows.streak_of(row) for row in db.run(sql, [source_id, rfc3339(now)])])
+    if origin.forget_after is not None:
+        _take_silent(db, source_id, memory, now - origin.forget_after)
     _take_with_streaks(db, source_id, memory, _runs_due(db, source_id, now, origin))
+
+
+def _take_silent(db: Database, source_id: str, memory: Memory, moment: datetime) -> None:
+    """The schedules that have not run since then and are remembered, with their open runs."""
+    silent = "s.source_id = ? AND s.touched <= ? AND s.outcomes <> '[]'"
+    streaks = [
+        rows.streak_of(row) for row in db.run(f"{_STREAKS} streaks s WHERE {silent}", [source_id, rfc3339(moment)])
+    ]
+    _take(memory, _open_runs(db, source_id, {rows.name(s.schedule) for s in streaks}) if streaks else [], streaks)
 
 
 def _runs_due(db: Database, source_id: str, now: datetime, origin: Origin) -> list[Run]:

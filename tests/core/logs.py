@@ -25,7 +25,14 @@ NAIVE = datetime(2026, 11, 24, 12)  # noqa: DTZ001 (a row with such a time is po
 
 RECORDS = Origin("shop", "shop-db")
 RUNS = Origin("shop", "shop-db", rows="runs")
-STUCK = Origin("shop", "shop-db", rows="runs", stuck_after=timedelta(minutes=20), rewatch=timedelta(minutes=60))
+STUCK = Origin(
+    "shop",
+    "shop-db",
+    rows="runs",
+    stuck_after=timedelta(minutes=20),
+    rewatch=timedelta(minutes=60),
+    forget_after=timedelta(minutes=120),
+)
 RULES = Rules()
 PATIENT = Rules(threshold=100)
 
