@@ -115,7 +115,8 @@ def _prune_silent_schedules(db: Database, cutoff: str) -> int:
 
     A log that names a schedule anew for each run would otherwise fill the state DB.
     """
-    silent = "announced IS NULL AND number = 0 AND outcomes NOT LIKE '%true%' AND json_extract(outcomes, '$[#-1][0]')"
+    newest = "COALESCE(json_extract(outcomes, '$[#-1][0]'), touched)"
+    silent = f"announced IS NULL AND number = 0 AND outcomes NOT LIKE '%true%' AND {newest}"
     return _delete(db, "streaks", f"{silent} < ?", cutoff)
 
 
