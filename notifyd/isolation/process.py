@@ -93,6 +93,9 @@ class Process:
         await asyncio.wait([self._reading], timeout=1)
         self._reading.cancel()
         self._writer.close()
+        with suppress(OSError):
+            await self._writer.wait_closed()
+        self._child._transport.close()  # type: ignore[attr-defined]  # and with it its pipe
         self.files.close()
         said = f"; the last that it said: {self._last_words}" if self._last_words else ""
         return self._killed or _how(status) + said
