@@ -62,6 +62,7 @@ class Poller:
         self._written_at: datetime | None = None
         self._failing = ""
         self._stopping = False
+        self._said: set[str] = set()
 
     async def poll(self) -> None:
         """Read to the end of the log. What fails is said once, kept for `notifyd sources`, and tried again."""
@@ -174,11 +175,19 @@ class Poller:
     def _say(self, batch: Batch, polled: Polled, committed: Committed) -> None:
         for note in batch.notes:
             log.warning(note, source=self.name)
+        for pattern in sorted(self._left_out() - self._said):
+            self._said.add(pattern)
+            log.error("a pattern takes too long, and is left out until the settings are read again", pattern=pattern)
         if committed.events:
             log.info("found", source=self.name, events=committed.events, untold=committed.untold)
         for key, text in [*polled.unreadable, *polled.detected.set_aside][:1]:
             count = len(polled.unreadable) + len(polled.detected.set_aside)
             log.warning("rows set aside", source=self.name, count=count, first=key, why=text)
+
+    def _left_out(self) -> set[str]:
+        """The patterns that ran out of time too often."""
+        ours = [*self.settings.redact, *self.settings.ignore, *(one for one, _ in self.settings.statuses.patterns)]
+        return {one.pattern for one in (*ours, *(rule.matches for rule in self.rules.patterns)) if one.left_out}
 
     async def _succeeded(self) -> None:
         if self._failing:

@@ -70,12 +70,12 @@ def _ignored_by(record: Record, known: Known) -> Iterator[str]:
     """What made it ignored: a text rule of the source, its status, a pattern of the rules, or the built-in words."""
     text = record.message or ""
     for pattern in known.source.ignore:
-        if pattern.search(text):
+        if pattern.found_in(text):
             yield f'its message matches "{pattern.pattern}", of the source\'s ignore'
     if record.status is Status.IGNORED:
         yield "the source maps its status to ignored"
     for rule in known.rules.patterns:
-        if rule.connector in (None, record.connector_id) and rule.matches.search(text) and rule.event_type is None:
+        if rule.connector in (None, record.connector_id) and rule.matches.found_in(text) and rule.event_type is None:
             yield f'its message matches "{rule.matches.pattern}", of [[rules.patterns]]'
     yield "its text says that another sync was at work, which is no failure"
 

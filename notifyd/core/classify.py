@@ -94,7 +94,7 @@ def classify(record: Record, rules: Rules) -> Failure | None:
 
 
 def _applies(pattern: Pattern, record: Record, text: str) -> bool:
-    return pattern.connector in (None, record.connector_id) and pattern.matches.search(text) is not None
+    return pattern.connector in (None, record.connector_id) and pattern.matches.found_in(text)
 
 
 def _by_own_word(record: Record) -> Failure | None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
+from notifyd.expression import Expression
 from notifyd.model import EventType
 
 
@@ -17,7 +17,7 @@ class Pattern:
     `event_type` None makes the record ignored. `connector` None is any connector.
     """
 
-    matches: re.Pattern[str]
+    matches: Expression
     event_type: EventType | None
     error_type: str | None = None
     connector: str | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
@@ -17,6 +16,7 @@ from pydantic import (
     TypeAdapter,
 )
 
+from notifyd.expression import Expression
 from notifyd.model import Status
 from notifyd.settings.values import Also, Regex, Table, Text, Written
 
@@ -139,12 +139,12 @@ class _StatusPattern(Table):
 class StatusMap(dict[str, Status]):
     """Raw value → Status; and, for what is not listed itself, `patterns` in their order."""
 
-    def __init__(self, listed: Mapping[str, Status], patterns: Sequence[tuple[re.Pattern[str], Status]] = ()) -> None:
+    def __init__(self, listed: Mapping[str, Status], patterns: Sequence[tuple[Expression, Status]] = ()) -> None:
         super().__init__(listed)
         self.patterns = tuple(patterns)
 
 
-def _raw_value(value: Any) -> str | re.Pattern[str]:
+def _raw_value(value: Any) -> str | Expression:
     """A raw status as the text that sources compare with; job tables often keep numbers."""
     if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
         return str(value)
@@ -154,7 +154,7 @@ def _raw_value(value: Any) -> str | re.Pattern[str]:
 
 
 RawValue = Annotated[
-    str | re.Pattern[str],
+    str | Expression,
     PlainValidator(_raw_value),
     Written({"type": "string"}, {"type": "integer"}, _StatusPattern),
 ]
@@ -179,10 +179,10 @@ def _statuses(value: Any) -> StatusMap:
         return StatusMap(value)
     lists = StatusLists.model_validate(value)
     listed: dict[str, Status] = {}
-    patterns: list[tuple[re.Pattern[str], Status]] = []
+    patterns: list[tuple[Expression, Status]] = []
     for status in StatusLists.model_fields:
         for raw in getattr(lists, status):
-            if isinstance(raw, re.Pattern):
+            if isinstance(raw, Expression):
                 patterns.append((raw, Status(status)))
             elif listed.setdefault(raw, Status(status)) != status:
                 raise ValueError(f'"{raw}" is listed under both {listed[raw]} and {status}')

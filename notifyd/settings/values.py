@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-import warnings
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
@@ -26,6 +25,7 @@ from pydantic_core import CoreSchema
 
 from notifyd import fast
 from notifyd.api import Secret
+from notifyd.expression import Expression
 from notifyd.render import check_template
 from notifyd.settings.durations import DURATION_SCHEMA, as_duration, format_duration
 from notifyd.settings.urls import check_source_url, check_url
@@ -71,20 +71,16 @@ Text = Annotated[str, StringConstraints(min_length=1)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=100), AfterValidator(_name)]
 
 
-def _regex(value: Any) -> re.Pattern[str]:
-    if isinstance(value, re.Pattern):
+def _regex(value: Any) -> Expression:
+    if isinstance(value, Expression):
         return value
     if not isinstance(value, str) or not value:
         raise ValueError("expected a regular expression in quotes")
-    try:
-        with warnings.catch_warnings(action="ignore", category=FutureWarning):  # of what `[[` may mean one day
-            return re.compile(value, re.IGNORECASE)
-    except (re.error, OverflowError, RecursionError) as error:
-        raise ValueError(f"is not a regular expression: {error}") from None
+    return Expression(value)
 
 
 Regex = Annotated[
-    re.Pattern[str],
+    Expression,
     PlainValidator(_regex),
     PlainSerializer(lambda pattern: pattern.pattern, return_type=str),
     WithJsonSchema({"type": "string", "format": "regex", "minLength": 1}),

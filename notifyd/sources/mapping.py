@@ -54,7 +54,7 @@ class RowMapping:
         self._limit = settings.text_limit
         self._labels = Labels()  # names that tell schedules and tenants apart: they stay as they are
         self._words = Labels(self.redact)
-        self.ignores = _any_of([pattern.search for pattern in settings.ignore])
+        self.ignores = _any_of([pattern.found_in for pattern in settings.ignore])
         self._time = time_reader(settings.timezone)
 
     def record(self, row: Row, read_at: datetime) -> Record:
@@ -179,7 +179,7 @@ class Statuses(dict[str | None, Status]):
         return status
 
     def _matching(self, raw: str) -> Status:
-        return next((status for pattern, status in self._patterns if pattern.fullmatch(raw)), Status.UNMAPPED)
+        return next((status for pattern, status in self._patterns if pattern.is_all_of(raw)), Status.UNMAPPED)
 
 
 class Labels(dict[str | None, str | None]):

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from typing import Final
+
+from notifyd.expression import Expression, TooSlow
 
 REDACTED: Final = "[redacted]"
 """What stands in the place of a text that was matched."""
 
 
-def redactor(patterns: Sequence[re.Pattern[str]]) -> Callable[[str], str] | None:
+TOO_SLOW: Final = "[redacted, as a redact pattern took too long]"
+"""What stands in the place of a text in which a search had to be stopped."""
+
+
+def redactor(patterns: Sequence[Expression]) -> Callable[[str], str] | None:
     """A function that redacts a text by all of the patterns; None where there are none."""
     if not patterns:
         return None
 
     def redact(text: str) -> str:
-        for pattern in patterns:
-            text = pattern.sub(REDACTED, text)
+        try:
+            for pattern in patterns:
+                text = pattern.replaced_in(text, REDACTED)
+        except TooSlow:
+            return TOO_SLOW
         return text
 
     return redact

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import pytest
 
 from notifyd.core.classify import Failure, classify
 from notifyd.core.rules import Pattern, Rules
+from notifyd.expression import CHANCES, Expression
 from notifyd.model import EventType
 from tests.core.logs import RULES, row
 
@@ -224,7 +224,15 @@ def rules(*patterns: Pattern) -> Rules:
 
 
 def pattern(text: str, event_type: EventType | None, **values: str) -> Pattern:
-    return Pattern(re.compile(text), event_type, **values)
+    return Pattern(Expression(text), event_type, **values)
+
+
+def test_a_pattern_that_takes_for_ever_says_nothing_and_is_left_out_in_the_end() -> None:
+    slow = pattern("(a|aa)+$", RATE_LIMIT)
+    both = rules(slow, pattern("!", CONNECTION))
+    for _ in range(CHANCES + 1):
+        assert kind_of("a" * 60 + "!", both) == Failure(CONNECTION, "connection_failure")
+    assert slow.matches.left_out
 
 
 def test_the_first_pattern_that_matches_decides() -> None:

@@ -203,7 +203,7 @@ def test_a_source_with_a_mapping_of_its_own(folder: Folder) -> None:
     assert source.poll == Cron("*/5 * * * *")
     assert source.start == timedelta(hours=24)
     assert source.timezone == ZoneInfo("America/Edmonton")
-    assert [bool(pattern.search("Sync ALREADY RUNNING")) for pattern in source.ignore] == [True, False]
+    assert [bool(pattern.found_in("Sync ALREADY RUNNING")) for pattern in source.ignore] == [True, False]
 
 
 def test_what_a_source_is_by_default(folder: Folder) -> None:
@@ -293,7 +293,7 @@ def test_rules(folder: Folder) -> None:
     assert (rules.threshold, rules.remind_every) == (5, None)
     stock, running = rules.patterns
     assert (stock.event_type, stock.connector, stock.error_type) == (EventType.RATE_LIMIT, "woocommerce", "stock")
-    assert stock.matches.search("Bad STOCK LEVEL")
+    assert stock.matches.found_in("Bad STOCK LEVEL")
     assert running.event_type is None
     assert rules.advice == (
         Advice(("Call Ann", "Have tea"), "https://wiki.example.com/quickbooks", "quickbooks", EventType.SYNC_ERROR),

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from notifyd.expression import Expression
 from notifyd.model import Record
 from notifyd.sources import Source, SourceError
-from notifyd.sources.redaction import REDACTED
+from notifyd.sources.redaction import REDACTED, TOO_SLOW, redactor
 from tests.sources.logs import NOW, Log, read_once
 
 MAIL = "ada.lovelace@example.com"
@@ -84,3 +85,10 @@ def test_what_the_database_says_is_redacted_too(log: Log) -> None:
         source.newest(1, NOW)
     assert REDACTED in str(refusal.value)
     assert "example.com" not in str(refusal.value)
+
+
+def test_a_text_in_which_a_search_had_to_be_stopped_is_not_kept() -> None:
+    redact = redactor([Expression("(a|aa)+$"), Expression("card [0-9]+")])
+    assert redact is not None
+    assert redact("card 4711") == "[redacted]"
+    assert redact("card 4711 " + "a" * 60 + "!") == TOO_SLOW
