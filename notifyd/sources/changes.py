@@ -102,7 +102,7 @@ class WithChanges:
         window = place.changes or self._changes.first(log, now)
         batch = self._strategy.read(log, replace(place, changes=None, changed=None), now, limit)
         reached = replace(place_of(batch.cursor), changes=window, changed=place.changed)
-        if reached.epoch != place.epoch:
+        if reached.epoch != place.epoch or _went_back(place, reached, batch):
             reached = replace(reached, changed=None)
         if not batch.at_end:
             reached = replace(reached, changes=self._changes.knowing(window, batch.records, now))
@@ -145,6 +145,11 @@ def with_changes(strategy: Anchored | ByKey, log: SyncLog, settings: SourceSetti
 
 def _indexed(log: SyncLog, order: str) -> bool:
     return not log.database.sorts(f"SELECT {order} FROM {log.relation.sql} ORDER BY {order} DESC LIMIT 1")
+
+
+def _went_back(place: Place, reached: Place, batch: Batch) -> bool:
+    """Whether numbers came again, so that what lies before the last look was read just now."""
+    return batch.rows > 0 and None not in (place.changed, reached.at) and (reached.at or 0) <= (place.changed or 0)
 
 
 def _may_be_news(record: Record, read: Mapping[str, Status], read_lately: set[str]) -> bool:

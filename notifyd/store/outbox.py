@@ -186,7 +186,8 @@ def requeue(db: Database, delivery_ids: Iterable[str], now: datetime) -> list[st
     """Give dead, expired or cancelled deliveries a new life, with a new retry plan, and the end of what they tell, if
     it has ended. The ids that were.
 
-    Those of a config that is off stay as they are: nobody would send them.
+    Those of a config that is off stay as they are, as nobody would send them; and those that are empty, as there is
+    nothing to send: their events went to another delivery, or what they close was never told.
     """
     moment, done = rfc3339(now), []
     with db.transaction():
@@ -194,7 +195,7 @@ def requeue(db: Database, delivery_ids: Iterable[str], now: datetime) -> list[st
             changed = db.run(
                 "UPDATE deliveries SET state = 'pending', due_at = ?1, asked_at = ?1, plan_from = attempts, missed = 0,"
                 " first_attempt_at = NULL, finished_at = NULL, error = NULL, told_in = NULL"
-                f" WHERE id = ?2 AND state IN {LOST} AND NOT EXISTS (SELECT 1 FROM notification_configs c"
+                f" WHERE id = ?2 AND state IN {LOST} AND count > 0 AND NOT EXISTS (SELECT 1 FROM notification_configs c"
                 " WHERE c.id = config_id AND (NOT c.enabled OR c.deleted_at IS NOT NULL)) RETURNING id",
                 [moment, identity],
             )
@@ -287,9 +288,21 @@ def _claim(db: Database, admitted: Admission, now: datetime) -> list[Claimed]:
 
 
 def _may_leave(db: Database, lane: Capacity, row: _Due, now: datetime) -> bool:
+    if row.count == 0:
+        _cancel_empty(db, lane, row, now)
+        return False
     if expiry.expired(db, lane, row.id, now):
         return False
     return not row.closing or ends.may_leave(db, lane.recipient.id, row.id, row.count, now)
+
+
+def _cancel_empty(db: Database, lane: Capacity, row: _Due, now: datetime) -> None:
+    """There should be none; but one that is must not stop the others."""
+    db.run(
+        "UPDATE deliveries SET state = 'cancelled', finished_at = ?, error = ? WHERE id = ?",
+        [rfc3339(now), "it tells nothing", row.id],
+    )
+    tally.count_ends(db, [(lane.recipient.id, "cancelled")])
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,8 @@ def revive_all(db: Database, state: str, config_id: str | None, actor: Actor, no
     with db.transaction():
         lost = db.run(
             "SELECT d.id FROM deliveries d LEFT JOIN notification_configs c ON c.id = d.config_id WHERE d.state = ?1"
-            " AND d.reason <> 'test' AND c.enabled = 1 AND c.deleted_at IS NULL AND (?2 IS NULL OR d.config_id = ?2)"
+            " AND d.count > 0 AND d.reason <> 'test' AND c.enabled = 1 AND c.deleted_at IS NULL"
+            " AND (?2 IS NULL OR d.config_id = ?2)"
             f" ORDER BY d.seq LIMIT {MOST}",
             [state, config_id],
         )
@@ -45,7 +46,8 @@ def unwanted(db: Database, state: str, config_id: str | None) -> int:
     """How many in a state stay there, as their configs are off; without tests, which nobody waits for any more."""
     found: int = db.run(
         "SELECT COUNT(*) FROM deliveries d JOIN notification_configs c ON c.id = d.config_id WHERE d.state = ?1"
-        " AND d.reason <> 'test' AND (c.enabled = 0 OR c.deleted_at IS NOT NULL) AND (?2 IS NULL OR d.config_id = ?2)",
+        " AND d.count > 0 AND d.reason <> 'test' AND (c.enabled = 0 OR c.deleted_at IS NOT NULL)"
+        " AND (?2 IS NULL OR d.config_id = ?2)",
         [state, config_id],
     )[0][0]
     return found
@@ -57,6 +59,8 @@ def _why_not(db: Database, delivery_id: str) -> str | None:
         return UNKNOWN
     if delivery.state not in LOST:
         return f"it is {delivery.state}: only what is dead, expired or cancelled can be sent again"
+    if delivery.count == 0:
+        return f"it tells nothing any more ({delivery.error or 'its events went to another delivery'})"
     config = reads.config(db, delivery.config_id)
     if config is None:
         return "it was a test of a config that was never saved"

@@ -90,6 +90,8 @@ class Told:
 class Reads(Protocol):
     """What a reader needs of a source."""
 
+    @property
+    def sees_changes(self) -> bool: ...
     def start(self, now: datetime) -> Any: ...
     def read(self, cursor: str, now: datetime, limit: int) -> Batch: ...
     def look_up(self, keys: Sequence[str], now: datetime) -> dict[str, Record]: ...
@@ -205,11 +207,17 @@ class Writer(threading.Thread):
 
 
 class Reader:
-    """Does what the poller does: looks up what it watches, reads on, and keeps both with the cursor."""
+    """Does what the poller does: looks up what it watches, reads on, and keeps both with the cursor.
+
+    A source that also reads rows again that changed may give a state that was looked up already: the fold counts the
+    same state once, and so does this.
+    """
 
     def __init__(self, source: Reads, seed: int, *, watches: bool = True) -> None:
         self._source = source
         self._watches = watches
+        self._folds = watches and source.sees_changes
+        self._ended: dict[str, Status] = {}
         self._random = random.Random(seed)
         self.told = Told()
         self.cursor = source.start(datetime.now(UTC)).cursor
@@ -238,7 +246,9 @@ class Reader:
                 self.told.watched[record.key] = record.status
         else:
             self.told.watched.pop(record.key, None)
-            self.told.ends[record.key] += 1
+            if not self._folds or self._ended.get(record.key) is not record.status:
+                self.told.ends[record.key] += 1
+            self._ended[record.key] = record.status
 
 
 class Naive:

@@ -9,6 +9,8 @@ import pytest
 from notifyd.model import EventType, Result
 from notifyd.store import outbox, precedence
 from notifyd.store.database import Database
+from notifyd.store.revival import revive, revive_all
+from notifyd.store.trail import Actor
 from tests.core.findings import announcement, finding, recovery
 from tests.core.logs import at
 from tests.store.state import DEV, OPS, State, told_by
@@ -60,6 +62,20 @@ def test_never_more_within_any_minute_and_nothing_is_lost(db: Database, state: S
     assert db.run("SELECT COUNT(*) FROM deliveries WHERE state NOT IN ('sent', 'cancelled')") == [(0,)]
     assert len(planned) == 2 * sum(step % 7 for step in range(30))
     assert set(told) <= set(planned)  # a digest tells the first twenty and the last one by one
+
+
+def test_what_gathered_elsewhere_has_no_second_life(db: Database, state: State) -> None:
+    """It tells nothing any more; and if it were due all the same, it would stop nobody else."""
+    flood(state, 50)
+    state.turn()
+    assert revive_all(db, "cancelled", None, Actor("kim"), state.now) == []
+    (identity,) = db.run("SELECT id FROM deliveries WHERE state = 'cancelled' LIMIT 1")[0]
+    assert "tells nothing any more" in (revive(db, identity, Actor("kim"), state.now) or "")
+    db.run("UPDATE deliveries SET state = 'pending' WHERE id = ?", [identity])
+    state.later(minutes=2)
+    flood(state, 1, first=1000)
+    assert ["1000"] in state.send()
+    assert db.run("SELECT state FROM deliveries WHERE id = ?", [identity]) == [("cancelled",)]
 
 
 def test_what_failed_reached_nobody(state: State) -> None:
