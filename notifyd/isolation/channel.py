@@ -63,6 +63,8 @@ class IsolatedChannel(Channel[AnyOptions]):
         self._asked: dict[int, _Asked] = {}
         self._numbers = itertools.count(1)
         self._calls: set[asyncio.Task[None]] = set()
+        self._spawning: asyncio.Task[Process] | None = None
+        self._reaping: set[asyncio.Task[None]] = set()
         self._watching: asyncio.Task[None] | None = None
         self._deaths = 0
         self._not_before = 0.0
@@ -75,10 +77,14 @@ class IsolatedChannel(Channel[AnyOptions]):
     async def close(self) -> None:
         """Have the channel close, and end the process."""
         self._closed = True
+        if self._spawning and not self._spawning.done():
+            self._reap(self._spawning)
         if process := self._process:
             await process.end()
         if self._watching:
             await asyncio.wait([self._watching])
+        if self._reaping:
+            await asyncio.wait(self._reaping)
         for call in list(self._calls):
             call.cancel()
         if self._calls:
@@ -148,7 +154,7 @@ class IsolatedChannel(Channel[AnyOptions]):
 
     async def _start(self) -> None:
         ready = self._ready = asyncio.get_running_loop().create_future()
-        process = self._process = await Process.start(self._heard, self._printed)
+        process = self._process = await self._spawned()
         self._watching = asyncio.create_task(self._watch(process), name=f"watch {process.pid}")
         process.say(*self._start_message)
         try:
@@ -158,6 +164,28 @@ class IsolatedChannel(Channel[AnyOptions]):
             process.kill(f"it was not ready within {_STARTING:g} s")
             raise Died(f"the channel's process was not ready within {_STARTING:g} s") from None
         _raise_what_it_raised(answer)
+
+    async def _spawned(self) -> Process:
+        """A process. One that comes when nobody waits for it any more is ended."""
+        spawning = self._spawning = asyncio.create_task(Process.start(self._heard, self._printed))
+        try:
+            process = await asyncio.shield(spawning)
+        except asyncio.CancelledError:
+            self._reap(spawning)
+            raise
+        if self._closed:  # which ends it, too
+            raise Retry("the channel is closed")
+        return process
+
+    def _reap(self, spawning: asyncio.Task[Process]) -> None:
+        async def reap() -> None:
+            process = await spawning
+            process.kill("nobody waits for it")
+            await process.gone()
+
+        task = asyncio.create_task(reap())
+        self._reaping.add(task)
+        task.add_done_callback(self._reaping.discard)
 
     async def _watch(self, process: Process) -> None:
         """Wait for its end, and tell whoever waits for it."""

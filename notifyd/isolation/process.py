@@ -83,6 +83,9 @@ class Process:
                 await self._child.wait()
         except TimeoutError:
             self.kill("it did not close")
+        except asyncio.CancelledError:  # its time is up: `gone`, which somebody waits for, does the rest
+            self.kill("it did not close")
+            raise
         await self.gone()
 
     async def gone(self) -> str:
