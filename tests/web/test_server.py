@@ -168,3 +168,18 @@ async def test_a_head_that_never_ends_is_given_up(api: Api) -> None:
             assert (b"200 OK" in await reader.read()) == (b"Host" in start)  # it ends, as the server hangs up
             writer.close()
     listening.close()
+
+
+async def test_connections_that_say_nothing_keep_nobody_out(api: Api) -> None:
+    """Neither those that never said anything, nor those that have asked once and are kept."""
+    host, port = "127.0.0.1", api.daemon.server.port
+    kept = []
+    for number in range(300):
+        reader, writer = await asyncio.open_connection(host, port)
+        kept.append(writer)
+        if number % 2:
+            writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert b"200 OK" in await reader.readuntil(b"\r\n")
+    assert (await api.ask("GET", "/status")).status_code == 200
+    for writer in kept:
+        writer.close()
