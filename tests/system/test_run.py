@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 from contextlib import closing
@@ -130,3 +131,42 @@ async def test_the_extra_sends_where_it_is_installed_and_not_refused(
         assert (await process.said("started"))["sends_by"] == sends_by
         jobs.add("error", "no such order")
         await sink.wait_for(1)
+
+
+STUBBORN = '''
+import asyncio
+from notifyd.api import Channel, Options, hookimpl
+
+
+class Stubborn(Channel[Options]):
+    """Never ends."""
+
+    name = "stubborn"
+    Options = Options
+
+    async def send(self, notification, ctx):
+        while True:
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                pass
+
+
+@hookimpl
+def notifyd_channels():
+    return [Stubborn]
+'''
+
+
+@pytest.mark.skipif(not os.environ.get("CI"), reason="it waits out the daemon's patience; CI has it")
+async def test_a_channel_that_will_not_end_does_not_keep_it_from_ending(site: Site, jobs: JobLog) -> None:
+    plugins = site.file.parent / "plugins"
+    plugins.mkdir()
+    (plugins / "stubborn.py").write_text(STUBBORN)
+    config = {"name": "never", "notification_type": "stubborn", "timeout": "500ms"}
+    site.write(daemon={"plugins_dir": str(plugins)}, sources=[jobs.source("jobs")], notifications=[config])
+    async with Process(site.file) as process:
+        jobs.add("error", "one")
+        await until(lambda: site.states("never") == ["sending"])
+        assert await process.end() == 0
+    assert process.lines("what does not end is left behind")
