@@ -255,7 +255,7 @@ def test_a_number_too_large_for_the_database(source: Source) -> None:
 class _Exploding:
     """Stands for a pattern of the settings that fails on some texts."""
 
-    def search(self, text: str) -> bool:
+    def found_in(self, text: str) -> bool:
         if "secret" in text:
             raise RecursionError(f"while looking at {text}")
         return False
