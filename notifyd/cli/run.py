@@ -9,12 +9,13 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-import structlog
 import typer
 
 from notifyd.lean import without
 
 with without("rich"):  # structlog would draw tracebacks with it, which ours are not
+    import structlog
+
     from notifyd import fast, service
     from notifyd.observe import logs, printed
 from notifyd.settings import Settings, load
