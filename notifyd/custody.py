@@ -9,7 +9,7 @@ from __future__ import annotations
 import structlog
 
 from notifyd.clock import Clock
-from notifyd.observe.health import STATE, Health
+from notifyd.observe.health import STATE, STATE_DB, Health
 from notifyd.store import presence
 from notifyd.store.errors import StoreError
 from notifyd.store.presence import Presence
@@ -34,7 +34,8 @@ class Custody:
             saved = await self._save()
             log.error(f"the state DB {trouble} while notifyd runs", state=str(self.store.database.path), do=saved)
         if trouble or self._said:
-            self.health.turn(STATE, self.clock(), ok=not trouble, note=f"its file {trouble}" if trouble else "")
+            note = f"{STATE_DB}{self.store.database.path} {trouble}: the log says what to do" if trouble else ""
+            self.health.turn(STATE, self.clock(), ok=not trouble, note=note)
         self._said = trouble or ""
 
     async def close(self) -> None:

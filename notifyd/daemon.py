@@ -54,6 +54,9 @@ TRIED_WITHIN = 20.0
 LOCK_PATIENCE = 5.0
 """Seconds that the daemon waits for another writer of the state DB; what fails then is tried again."""
 
+RESUMED_WITHIN = 5.0
+"""Seconds that a reload which failed waits for the old settings to go on, before it answers all the same."""
+
 _TURN = timedelta(seconds=2)
 _LOOK_AT_CHANNELS = timedelta(seconds=5)
 _LOOK_AT_LEASES = timedelta(seconds=30)
@@ -84,6 +87,7 @@ class Daemon:
         self.pollers: list[Poller] = []
         self._lasting = AsyncExitStack()
         self._working = AsyncExitStack()
+        self._resuming: asyncio.Task[None] | None = None
         self._stopping = False
         self._grace = GRACE
 
@@ -102,19 +106,22 @@ class Daemon:
         The sender goes on all the while: nothing in flight is cut off, dropped or repeated.
         """
         old = self.settings
-        await self.store(_writable)  # while nothing has been touched yet
+        await self.store(Database.try_write)  # while nothing has been touched yet
+        await self._end_resuming()
         await self._working.aclose()
         try:
             await self._take_on(settings)
             await self._begin()
         except NotifydError:
             await self._take_on(old)
-            await self._begin_again()
+            self._resuming = asyncio.create_task(self._begin_again(), name="old settings")
+            await asyncio.wait([self._resuming], timeout=RESUMED_WITHIN)
             raise
 
     async def stop(self, grace: float = GRACE) -> None:
         """Take everything down in reverse, which loses nothing: what is in flight ends, the rest stays queued."""
         self._stopping, self._grace = True, grace
+        await self._end_resuming()
         await self._working.aclose()
         await self._lasting.aclose()
 
@@ -191,6 +198,12 @@ class Daemon:
                 await asyncio.sleep(_AGAIN)
             else:
                 return
+
+    async def _end_resuming(self) -> None:
+        if self._resuming:
+            self._resuming.cancel()
+            await asyncio.wait([self._resuming])
+            self._resuming = None
 
     async def _take_on(self, settings: Settings) -> None:
         """Use these settings from now on. A config that they do not have is told no more."""
@@ -384,11 +397,6 @@ def _provisioned(notification: NotificationSettings) -> Provisioned:
 
 def _identities(settings: Settings) -> set[str]:
     return {identity_of(notification) for notification in settings.notifications if notification.enabled}
-
-
-def _writable(database: Database) -> None:
-    with database.transaction():
-        return
 
 
 def _nothing(_database: Database) -> None:

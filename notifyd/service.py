@@ -98,7 +98,10 @@ class Service:
             for each in stuck:
                 log.critical("stuck: systemd's watchdog is told no more, and will restart notifyd", why=each)
             self._said_stuck = stuck
-        return [f"STATUS={line(await self._standing(stuck))}", *self.watchdog.lines(stuck)]
+        standing = await self._standing(stuck)
+        if (troubles := tuple(filter(None, standing.troubles[:2]))) != self._notice.troubles:
+            await self._post(troubles=troubles)
+        return [f"STATUS={line(standing)}", *self.watchdog.lines(stuck)]
 
     async def _standing(self, stuck: list[str]) -> Standing:
         daemon = self.daemon
@@ -112,7 +115,7 @@ class Service:
             failing_endpoints=len(await self._ask(lanes.open_breakers) or ()),
             troubles=Troubles(
                 stuck="; ".join(stuck),
-                store=next((part["note"] for part in report.values() if part["note"].startswith("the state DB")), ""),
+                store=daemon.health.state_trouble(),
                 refused=f"settings refused, the old ones go on: {refused[0]}" if refused else "",
             ),
         )

@@ -19,6 +19,7 @@ from notifyd.store.audit import ConfigBook, OpenStreak, SourceBook, Status
 from notifyd.store.conditions import Condition
 from notifyd.store.lanes import LaneState
 from notifyd.store.lock import Lock
+from notifyd.store.notice import Notice
 
 
 def status(path: Path, *, as_json: bool) -> None:
@@ -27,12 +28,15 @@ def status(path: Path, *, as_json: bool) -> None:
     with reads.opened(settings.daemon.state) as db:
         found, lock, state = audit.status(db, utc_now()), Lock(db.path), db.path
         opened = _opened(conditions.listing(db), settings)
+    said = _said(lock, state)
     if as_json:
-        print_json({**_json(found, state, _refused(lock, state), alive=lock.held()), "open": opened})
+        print_json({**_json(found, state, said, alive=lock.held()), "open": opened})
         return
     say(f"{_daemon(lock)} · settings {path} · state {state}")
     say(f"it sends by {fast.said(fast.chosen(settings.daemon.fast))}")
-    for problem in _refused(lock, state):
+    for trouble in said.troubles:
+        say(f"trouble: {trouble}")
+    for problem in said.problems:
         say(f"the settings were refused, the old ones go on: {problem}")
     _show_sources(found)
     _show_configs(found)
@@ -69,10 +73,10 @@ def _daemon(lock: Lock) -> str:
     return f"the daemon is running, process {lock.pid}"
 
 
-def _refused(lock: Lock, state: Path) -> tuple[str, ...]:
-    """What is wrong with the settings that the daemon was to take on last."""
+def _said(lock: Lock, state: Path) -> Notice:
+    """What the daemon that runs says of itself: what is wrong with it, and with the settings that it was to take on."""
     said = notice.read(state) if lock.held() else None
-    return said.problems if said and str(said.pid) == lock.pid else ()
+    return said if said and str(said.pid) == lock.pid else Notice(0, "")
 
 
 def _show_sources(found: Status) -> None:
@@ -142,9 +146,14 @@ def _balance(differences: list[str]) -> str:
     return "see below" if differences else "balanced"
 
 
-def _json(found: Status, state: Path, refused: tuple[str, ...], *, alive: bool) -> dict[str, Any]:
+def _json(found: Status, state: Path, said: Notice, *, alive: bool) -> dict[str, Any]:
     return {
-        "daemon": {"running": alive, "state": str(state), "settings_refused": list(refused)},
+        "daemon": {
+            "running": alive,
+            "state": str(state),
+            "troubles": list(said.troubles),
+            "settings_refused": list(said.problems),
+        },
         "sources": [reads.as_json(source) for source in found.sources],
         "source_books": [asdict(book) for book in found.source_books],
         "config_books": [asdict(book) for book in found.config_books],

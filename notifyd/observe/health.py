@@ -27,6 +27,9 @@ LOOPS = (SENDER, STORE, SCHEDULER)
 STALLED_AFTER = 60.0
 """Seconds without a turn after which a loop is stuck. Idle, it turns every few seconds."""
 
+STATE_DB = "the state DB "
+"""How a note begins that is about the state DB, whichever part came upon it."""
+
 _SOURCE = "source:"
 
 
@@ -132,6 +135,11 @@ class Health:
         if sources and all(turn.hangs for turn in sources):
             lines.append("no source answers, and what reads them hangs")
         return lines
+
+    def state_trouble(self) -> str:
+        """Why the state DB cannot be used, and what to do; empty while it can be."""
+        failed = [turn.note for turn in self._now().values() if not turn.ok]
+        return next((note for note in failed if note.startswith(STATE_DB)), "")
 
     def behind(self) -> float:
         """Seconds since the source that is the furthest behind was read to its end; 0 where none is behind."""

@@ -7,7 +7,7 @@ import os
 import socket
 from collections.abc import Mapping
 
-_PATIENCE = 1.0  # seconds; a full socket must not hold the event loop
+_PATIENCE = 0.2  # seconds; a full socket must not hold the event loop
 
 
 def notify(*lines: str, environ: Mapping[str, str] = os.environ) -> None:

@@ -14,7 +14,7 @@ from notifyd.settings import sqlite_path
 from notifyd.store import schema
 from notifyd.store.errors import StateUnusable as StateUnusable
 from notifyd.store.errors import StoreError as StoreError
-from notifyd.store.errors import plain
+from notifyd.store.errors import refusal
 from notifyd.store.lock import Lock
 
 _PRAGMAS = {
@@ -30,8 +30,6 @@ PATIENCE = 30.0
 
 IMPATIENCE = 0.5
 """The same, once waiting was in vain: many who wait one after another must not add up."""
-
-_HOW_TO_MEND = "`notifyd restore` a backup, or repair it (sqlite3's .recover)"
 
 
 class Database:
@@ -69,6 +67,11 @@ class Database:
         """One statement for many rows, at the driver's speed. Only inside `transaction`. The count of rows changed."""
         return self.peewee.connection().executemany(sql, rows).rowcount
 
+    def try_write(self) -> None:
+        """Write what is there already. On a full disk that fails, which an empty transaction does not."""
+        with self.transaction():
+            self.run("UPDATE schema_migration SET name = name")
+
     def close(self) -> None:
         """Close this thread's connection."""
         self.peewee.close()
@@ -96,9 +99,7 @@ def open_database(url: str, *, create: bool, patience: float = PATIENCE) -> Data
     try:
         return _made(path, patience) if create else _found(path, patience)
     except (DatabaseError, sqlite3.Error, OSError) as error:
-        kind = StateUnusable if _is_broken(error) else StoreError
-        how = f"; {_HOW_TO_MEND}" if kind is StateUnusable else ""
-        raise kind(f"the state DB {path} cannot be used: {plain(error)}{how}") from None
+        raise refusal(path, error) from None
 
 
 def _made(path: Path, patience: float) -> Database:
@@ -139,8 +140,3 @@ def _gone(lock: Lock, path: Path) -> str:
         f"the state DB {path} is gone, though there was one (last begun at {lock.taken_at():%Y-%m-%d %H:%MZ}):"
         f" put it back, or `notifyd restore` {backup}; to begin anew all the same, remove {lock.path}"
     )
-
-
-def _is_broken(error: Exception) -> bool:
-    """SQLite's words for a file that it cannot make sense of (SQLITE_CORRUPT, SQLITE_NOTADB)."""
-    return any(words in str(error) for words in ("malformed", "not a database"))

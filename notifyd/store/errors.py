@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from notifyd.errors import NotifydError
 
 
@@ -11,6 +13,32 @@ class StoreError(NotifydError):
 
 class StateUnusable(StoreError):
     """No restart mends it, a person must: it is broken, newer than this notifyd, or gone."""
+
+
+class StateNotNow(StoreError):
+    """It passes, or somebody makes room: whoever waits and tries again comes through."""
+
+
+_BROKEN = ("malformed", "not a database")
+"""SQLite's words for a file that it cannot make sense of (SQLITE_CORRUPT, SQLITE_NOTADB)."""
+
+_PASSES = {
+    "is full": "free some room there; nothing is lost, and it goes on by itself",
+    "No space left": "free some room there; nothing is lost, and it goes on by itself",
+    "is locked": "another process holds it, which `fuser -v` on it names; nothing is lost, and it goes on by itself",
+}
+
+
+def refusal(path: Path, error: Exception) -> StoreError:
+    """What a library says of the state DB, with what to do, as the error that says whether waiting helps."""
+    said = plain(error)
+    text = f"the state DB {path} cannot be used: {said}"
+    if any(words in said for words in _BROKEN):
+        return StateUnusable(f"{text}; `notifyd restore` a backup, or repair it (sqlite3's .recover)")
+    for words, do in _PASSES.items():
+        if words in said:
+            return StateNotNow(f"{text}: {do}")
+    return StoreError(text)
 
 
 def plain(error: Exception) -> str:

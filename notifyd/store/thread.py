@@ -9,7 +9,8 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from peewee import DatabaseError, DataError, IntegrityError, InterfaceError, ProgrammingError
 
-from notifyd.store.database import Database, StoreError
+from notifyd.store.database import Database
+from notifyd.store.errors import refusal
 from notifyd.threads import Worker
 
 P = ParamSpec("P")
@@ -53,8 +54,9 @@ class StoreThread:
         except _BUGS:
             raise  # with its traceback: no state DB mends it
         except (DatabaseError, sqlite3.Error) as error:
-            note = f"the state DB {self.database.path} cannot be used: {error}"
-            raise StoreError(note) from error
+            refused = refusal(self.database.path, error)
+            note = str(refused)
+            raise refused from error
         else:
             return result
         finally:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, NamedTuple
@@ -106,7 +107,8 @@ class Authentication:
         last = self._used.get(token.id)
         if last is None or now - last >= REMEMBERED or now < last:
             self._used[token.id] = now
-            await self.reach.write(tokens.used, token.id, now)
+            with suppress(StoreError):  # on a full disk one may still look
+                await self.reach.write(tokens.used, token.id, now)
 
 
 class Failures:

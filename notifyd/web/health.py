@@ -13,9 +13,10 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/healthz")
 async def healthz(reach: Within) -> Response:
-    """Alive and progressing: 200, or 503 with the reason."""
+    """Alive and progressing: 200, or 503 with the reason. `status` also says why the state DB cannot be used."""
     stuck = reach.health.stuck()
-    status = "; ".join(stuck) or "ok"
+    trouble = reach.health.state_trouble()  # no reason for 503: a restart mends no disk
+    status = "; ".join(filter(None, [*stuck, trouble])) or "ok"
     settings = "refused" if reach.health.refused else "ok"  # no more: anybody may ask
     return answer(
         {"status": status, "stuck": stuck, "settings": settings, "parts": reach.health.report()}, 503 if stuck else 200

@@ -266,6 +266,7 @@ class Status(Shape):
     """Where everything stands, and whether the books balance."""
 
     version: str
+    troubles: list[str] = Field(description="What of the daemon turns no more, and why its state DB cannot be used.")
     sources: list[reads.SourceState]
     source_books: list[SourceBook]
     config_books: list[ConfigBook]

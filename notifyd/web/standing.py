@@ -26,12 +26,14 @@ router = APIRouter(tags=["status"])
 @router.get("/status", response_model=schemas.Status, summary="Where everything stands", responses=problems())
 async def status(reach: Within) -> Response:
     """The books of every source and config, and whether they balance. For a person or a monitor, not for a loop."""
-    return answer(_status(await reach.read(audit.status, reach.clock()), reach.saved.problems))
+    troubles = [*reach.health.stuck(), *filter(None, [reach.health.state_trouble()])]
+    return answer(_status(await reach.read(audit.status, reach.clock()), troubles, reach.saved.problems))
 
 
-def _status(found: Status, broken: dict[str, str]) -> dict[str, Any]:
+def _status(found: Status, troubles: list[str], broken: dict[str, str]) -> dict[str, Any]:
     return {
         "version": __version__,
+        "troubles": troubles,
         "sources": [reads.as_json(source) for source in found.sources],
         "source_books": [asdict(book) for book in found.source_books],
         "config_books": [asdict(book) for book in found.config_books],

@@ -29,7 +29,8 @@ async def test_one_that_is_deleted_is_saved_and_people_are_told_as_ever(
         jobs.add("error", "after", job="another")
         await sink.wait_for(2)
         part = daemon.health.report()["state"]
-        assert (part["ok"], part["note"]) == (False, "its file was deleted")
+        note = f"the state DB {site.state} was deleted: the log says what to do"
+        assert (part["ok"], part["note"]) == (False, daemon.health.state_trouble()) == (False, note)
     (line,) = said("the state DB was deleted while notifyd runs", level="error")
     assert line["do"].startswith("stop notifyd, then: notifyd restore ")
     (last,) = said("the state DB is not where it was", level="error")

@@ -6,7 +6,6 @@ import asyncio
 import os
 import socket
 import sqlite3
-import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from notifyd.store.database import Database, StoreError
 from tests.loops.conftest import Clock, Running, Said
 from tests.sinks.http import HANG, HttpSink, Request
 from tests.sinks.log import JobLog
+from tests.system.disk import fill, small_file_system
 from tests.system.site import Site, free_port, of_type, until, webhook
 
 
@@ -359,28 +359,3 @@ def assert_told_once(said: Said, word: str) -> None:
     assert len([line for line in said("", level="error", logger="notifyd.poller") if word in str(line)]) == 1
     assert len(said("the source is read again", source="jobs")) == 1
     assert said.tracebacks == 0
-
-
-@contextmanager
-def small_file_system(folder: Path, megabytes: int) -> Iterator[Path]:
-    """A file system of its own on a folder."""
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("this root may not mount a file system")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
-
-
-def fill(file: Path) -> None:
-    """Write until the disk is full."""
-    with file.open("wb", buffering=0) as ballast:
-        try:
-            while True:
-                ballast.write(b"\0" * 4096)
-        except OSError:
-            return

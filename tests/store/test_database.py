@@ -128,7 +128,9 @@ def test_a_file_where_its_folder_should_be(tmp_path: Path) -> None:
 def test_one_that_another_program_has_locked(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     with exclusively(path):
-        assert refused(f"sqlite:///{path}") == f"the state DB {path} cannot be used: database is locked"
+        assert refused(f"sqlite:///{path}").startswith(
+            f"the state DB {path} cannot be used: database is locked: another process holds it, which `fuser -v`"
+        )
     open_database(f"sqlite:///{path}", create=True).close()
 
 

@@ -6,15 +6,20 @@ import asyncio
 import os
 import signal
 import sqlite3
-from contextlib import closing
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
+from tests.cli.conftest import aside
 from tests.sinks.http import HttpSink
 from tests.sinks.log import JobLog
+from tests.system.disk import fill, small_file_system
 from tests.system.process import Process
-from tests.system.site import Site, until, webhook
+from tests.system.site import Site, free_port, until, webhook
 
 ROWS = 300
 
@@ -102,6 +107,44 @@ async def test_a_corrupted_state_db_is_said_once_with_what_to_do_and_left_as_it_
     assert "not a database" in line
     assert "notifyd restore" in line
     assert site.state.read_bytes() == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small file system")
+async def test_a_full_disk_is_said_wherever_one_looks_and_a_reload_answers(
+    site: Site, jobs: JobLog, sink: HttpSink, tmp_path: Path
+) -> None:
+    with small_file_system(tmp_path / "disk", megabytes=8) as disk:
+        site.state, port = disk / "state.db", free_port()
+        tables: dict[str, Any] = {"sources": [jobs.source("jobs")], "http": {"listen": f"127.0.0.1:{port}"}}
+        site.write(notifications=[webhook("hook", sink.url)], **tables)
+        async with Process(site.file, watchdog=1.0) as process, client(site, port) as ask:
+            fill(disk / "ballast")
+            failures(jobs)
+            said = f"the state DB {site.state} cannot be used: database or disk is full: free some room there; "
+            await process.tells_of(said)
+            site.write(notifications=[webhook("hook", sink.url), webhook("new", sink.url)], **tables)
+            refused = await aside("reload", site=site)
+            assert (refused.exit_code, "database or disk is full" in refused.stderr) == (1, True)
+            await process.tells_of(said)
+            health = await ask.get("/healthz")
+            assert (health.status_code, health.json()["status"].startswith(said)) == (200, True)
+            assert (await ask.get("/api/notifications/status")).json()["troubles"][0].startswith(said)
+            assert f"trouble: {said}" in (await aside("status", site=site)).stdout
+            (disk / "ballast").unlink()
+            await all_told_once(site, sink)
+            await process.tells_of("1 source, lag 0 s, 0 pending")
+            assert (await aside("reload", site=site)).exit_code == 0
+            assert "trouble" not in (await aside("status", site=site)).stdout
+            assert (await ask.get("/healthz")).json()["status"] == "ok"
+
+
+@asynccontextmanager
+async def client(site: Site, port: int) -> AsyncIterator[httpx.AsyncClient]:
+    """Who may ask the daemon everything."""
+    made = await aside("token", "create", "--name", "all", "--permission", "manage_settings", "--json", site=site)
+    headers = {"Authorization": f"Bearer {made.json['token']}"}
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers) as asking:
+        yield asking
 
 
 @pytest.mark.slow
