@@ -37,6 +37,7 @@ from notifyd.settings import NotificationSettings, Settings, SourceSettings, sql
 from notifyd.store import configs, cursors, expiry, outbox, retention, set_back
 from notifyd.store.configs import Provisioned
 from notifyd.store.database import Database, StoreError, open_database
+from notifyd.store.errors import refusal
 from notifyd.store.lock import Lock
 from notifyd.store.readers import Readers
 from notifyd.store.thread import StoreThread
@@ -98,6 +99,8 @@ class Daemon:
             self._start_schedule(lasting)
             self._start_sender(lasting)
             await self._begin()
+            self.stalls.start()  # not before: imports and migrations take their time, and nobody is kept waiting
+            lasting.callback(self.stalls.stop)
             self._lasting = lasting.pop_all()
 
     async def reload(self, settings: Settings) -> None:
@@ -165,8 +168,6 @@ class Daemon:
         self.schedule.add(self._look_at_channels, _LOOK_AT_CHANNELS, UTC, name="channels")
         self.sender.start()
         lasting.push_async_callback(self._stop_sender)
-        self.stalls.start()
-        lasting.callback(self.stalls.stop)
 
     async def _stop_sender(self) -> None:
         await self.sender.stop(self._grace)
@@ -356,7 +357,7 @@ def _locked(path: Path) -> Lock:
         path.parent.mkdir(parents=True, exist_ok=True)
         taken = lock.take() or _take_again(lock)
     except OSError as error:
-        raise StoreError(f"the state DB {path} cannot be used: {error.strerror} ({error.filename})") from None
+        raise refusal(path, error) from None
     if not taken:
         raise StoreError(f"another notifyd runs on the state DB {path}; one daemon per state DB")
     return lock

@@ -31,6 +31,7 @@ from notifyd.settings import Settings, load, sqlite_path
 from notifyd.settings.outline import outline
 from notifyd.store import lanes, notice, outbox
 from notifyd.store.database import Database, StoreError
+from notifyd.store.errors import StateNotNow
 from notifyd.store.notice import Notice
 from notifyd.threads import Worker
 
@@ -38,6 +39,9 @@ T = TypeVar("T")
 
 _STORE_ANSWERS = 1.0
 """Seconds; the status line does without it after that."""
+
+_AGAIN, _PATIENCE = 1.0, 60.0
+"""Seconds between two tries to start, and for how long systemd is asked to wait for the next."""
 
 log = structlog.get_logger("notifyd")
 
@@ -60,7 +64,7 @@ class Service:
     async def run(self) -> None:
         """See `serve`."""
         stop, reload = _signals()
-        if await _unless(stop, self.daemon.start()):
+        if await _unless(stop, self._start()):
             watching = asyncio.create_task(self._started(stop), name="watchdog")
             while await _first(stop, reload) is reload:
                 reload.clear()
@@ -70,6 +74,20 @@ class Service:
         await self.daemon.stop()
         logs.say_left_out(at_the_end=True)
         log.info("stopped")
+
+    async def _start(self) -> None:
+        """Start, as soon as the state DB can be used: to end and be started again would mend neither disk nor lock."""
+        said = ""
+        while True:
+            try:
+                return await self.daemon.start()
+            except StateNotNow as error:
+                if (text := str(error)) != said:
+                    log.error("notifyd waits for the state DB; it is tried again every second", problem=text)
+                said = text
+                notify(f"STATUS=waits for the state DB: {text}", f"EXTEND_TIMEOUT_USEC={_PATIENCE * 1e6:.0f}")
+            self.daemon = Daemon(self.daemon.settings)
+            await asyncio.sleep(_AGAIN)
 
     # -- what systemd is told --------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from notifyd.errors import NotifydError
@@ -29,16 +30,29 @@ _PASSES = {
 }
 
 
-def refusal(path: Path, error: Exception) -> StoreError:
-    """What a library says of the state DB, with what to do, as the error that says whether waiting helps."""
+_NO_ROOM = 100_000
+"""Bytes of a file system that has fewer is full: SQLite says of some files of its own only "disk I/O error" then."""
+
+
+def refusal(path: Path, error: Exception, what: str = "the state DB") -> StoreError:
+    """What a library says of the file at `path`, with what to do, as the error that says whether waiting helps."""
     said = plain(error)
-    text = f"the state DB {path} cannot be used: {said}"
+    if "disk I/O error" in said and _free(path) < _NO_ROOM:
+        said = "database or disk is full"
+    text = f"{what} {path} cannot be used: {said}"
     if any(words in said for words in _BROKEN):
         return StateUnusable(f"{text}; `notifyd restore` a backup, or repair it (sqlite3's .recover)")
     for words, do in _PASSES.items():
         if words in said:
             return StateNotNow(f"{text}: {do}")
     return StoreError(text)
+
+
+def _free(path: Path) -> int:
+    try:
+        return shutil.disk_usage(path.parent).free
+    except OSError:
+        return _NO_ROOM
 
 
 def plain(error: Exception) -> str:

@@ -15,9 +15,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
-from notifyd.store.errors import StoreError, plain
+from notifyd.store.errors import StoreError, refusal
 
 _LOOKS, _A_MOMENT = 10, 0.05
+_MODE = 0o666  # less the umask
+_WHAT = "the lock file"
 _MADE = "a state DB was made here"
 
 
@@ -31,16 +33,18 @@ class Lock:
     def take(self) -> bool:
         """Try to become the one daemon; False if there is one already. StoreError where the file cannot be written."""
         try:
-            file = self.path.open("a+")
+            file = os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, _MODE), "r+")
         except OSError as error:
-            raise StoreError(f"the lock file {self.path} cannot be used: {plain(error)}") from None
+            raise refusal(self.path, error, _WHAT) from None
         if not _locked(file):
             file.close()
             return False
         remembered = self._lines()[1:]
-        file.truncate(0)
-        file.write("".join(f"{line}\n" for line in [str(os.getpid()), *remembered]))
-        file.flush()
+        try:  # over what is there, which needs no room on a full disk, and forgets nothing where it fails
+            file.write("".join(f"{line}\n" for line in [str(os.getpid()), *remembered]))
+            file.truncate()
+        except OSError as error:
+            raise refusal(self.path, error, _WHAT) from None
         self._file = file
         return True
 
@@ -86,7 +90,7 @@ class Lock:
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise StoreError(f"the lock file {self.path} cannot be used: {plain(error)}") from None
+            raise refusal(self.path, error, _WHAT) from None
 
 
 @contextmanager

@@ -116,7 +116,7 @@ def test_a_daemon_that_is_alive_is_known_by_its_lock(site: Site, notifyd: Notify
     lock = Lock(site.state)
     assert lock.take()
     daemon = notifyd("status", "--json").json["daemon"]
-    assert daemon == {"running": True, "state": str(site.state), "settings_refused": []}
+    assert daemon == {"running": True, "state": str(site.state), "troubles": [], "settings_refused": []}
     assert notifyd("status").stdout.startswith("the daemon is running, process ")
     lock.release()
     assert notifyd("status", "--json").json["daemon"]["running"] is False

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
@@ -136,6 +136,46 @@ async def test_a_full_disk_is_said_wherever_one_looks_and_a_reload_answers(
             assert (await aside("reload", site=site)).exit_code == 0
             assert "trouble" not in (await aside("status", site=site)).stdout
             assert (await ask.get("/healthz")).json()["status"] == "ok"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small file system")
+@pytest.mark.parametrize("lived", [True, False], ids=["a later start", "the first start"])
+async def test_a_start_on_a_full_disk_waits_for_room(
+    site: Site, jobs: JobLog, sink: HttpSink, tmp_path: Path, *, lived: bool
+) -> None:
+    with small_file_system(tmp_path / "disk", megabytes=4) as disk:
+        site.state = disk / "state.db"
+        site.write(sources=[jobs.source("jobs")], notifications=[webhook("hook", sink.url)])
+        if lived:
+            async with Process(site.file, tmp_path / "first.log"):
+                pass
+        fill(disk / "ballast")
+        await waits(site, jobs, sink, "free some room there", (disk / "ballast").unlink)
+
+
+async def test_a_start_beside_a_lock_waits_for_its_end(site: Site, jobs: JobLog, sink: HttpSink) -> None:
+    site.write(sources=[jobs.source("jobs")], notifications=[webhook("hook", sink.url)])
+    async with Process(site.file, site.folder / "first.log"):
+        pass
+    with closing(sqlite3.connect(site.state, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        await waits(site, jobs, sink, "another process holds it", lambda: other.execute("ROLLBACK"))
+
+
+async def waits(site: Site, jobs: JobLog, sink: HttpSink, what: str, mend: Callable[[], object]) -> None:
+    """It says once what it waits for, asks systemd for patience, and goes on by itself."""
+    process = Process(site.file)
+    await process.start()
+    for _ in range(2):
+        assert "EXTEND_TIMEOUT_USEC" in await process.tells_of("waits for the state DB: the ")
+    mend()
+    await process.ready()
+    jobs.add("error", "no")
+    await sink.wait_for(1)
+    assert await process.end() == 0
+    (line,) = [line for line in process.lines() if line["level"] in ("warning", "error", "critical")]
+    assert what in line["problem"]
+    assert site.imbalances() == []
 
 
 @asynccontextmanager
