@@ -56,7 +56,9 @@ class ChannelWatch:
             log.error("what fails could not be told; it is tried again", error=str(error))
 
     async def _tell(self, channel: Failing, now: datetime, rules: Rules) -> None:
-        event = describe.channel_failing(channel.config_id, channel.name, channel.since, channel.error, now, rules)
+        event = describe.channel_failing(
+            channel.config_id, channel.name, channel.since, channel.error, now, rules, dead=channel.dead
+        )
         finding = Finding(event, condition=event.id, about=channel.config_id)
         gates = [gate for gate in self.gates if gate.recipient.id != channel.config_id]
         verdicts, recipients = ask(gates, [event], now), [gate.recipient for gate in self.gates]

@@ -1,4 +1,5 @@
-"""The circuit breaker of one config: it opens when most attempts fail, and closes at the first that gets through.
+"""The circuit breaker of one config: it opens when most attempts fail, or the target itself refuses two in a row, and
+closes at the first that gets through.
 
     closed ──most of the newest attempts failed──► open ──its pause is over──► half-open: one attempt, a probe
        ▲                                            ▲                               │ failed: a longer pause
@@ -23,11 +24,17 @@ MINIMUM = 5
 SHARE = 0.5
 """The share of them that failed, at which it opens."""
 
+REFUSALS = 2
+"""Attempts in a row that were refused for what the target is, at which it opens: each costs a delivery its life."""
+
+REFUSING = frozenset({401, 403, 404, 410})
+"""Statuses of a rejection that is about the target, gone or closed to us, and so meets every message alike."""
+
 FIRST_PAUSE = timedelta(seconds=1)
 LONGEST_PAUSE = timedelta(seconds=30)
 """How long after a failed probe the next one waits: twice as long each time, but no longer than this."""
 
-SENT, FAILED = "s", "f"
+SENT, FAILED, REFUSED = "s", "f", "r"
 
 
 class Standing(enum.StrEnum):
@@ -48,26 +55,32 @@ class Breaker:
     probe_at: datetime | None = None
     probes: int = 0
 
+    @property
+    def failed(self) -> int:
+        """How many of the newest attempts did not get through."""
+        return len(self.outcomes) - self.outcomes.count(SENT)
+
     def standing(self, now: datetime) -> Standing:
         """What it lets through now."""
         if self.probe_at is None:
             return Standing.CLOSED
         return Standing.OPEN if now < self.probe_at else Standing.HALF_OPEN
 
-    def after(self, sent: bool, began_at: datetime, now: datetime) -> Breaker:
-        """The breaker once an attempt has ended. One that began before the pause was over is no probe."""
-        if sent:
+    def after(self, outcome: str, began_at: datetime, now: datetime) -> Breaker:
+        """The breaker once an attempt has ended so: SENT, FAILED or REFUSED. One that began before its pause
+        was over is no probe."""
+        if outcome == SENT:
             return Breaker(SENT) if self.probe_at else self._remembering(SENT)
         if self.probe_at is None:
-            return self._remembering(FAILED)._judged(now)
+            return self._remembering(outcome)._judged(now)
         return self if began_at < self.probe_at else self._probed(now)
 
     def _remembering(self, outcome: str) -> Breaker:
         return replace(self, outcomes=(self.outcomes + outcome)[-REMEMBERED:])
 
     def _judged(self, now: datetime) -> Breaker:
-        known, failed = len(self.outcomes), self.outcomes.count(FAILED)
-        if known < MINIMUM or failed < known * SHARE:
+        mostly = len(self.outcomes) >= MINIMUM and self.failed >= len(self.outcomes) * SHARE
+        if not mostly and not self.outcomes.endswith(REFUSED * REFUSALS):
             return self
         return replace(self, opened_at=now, probe_at=now + FIRST_PAUSE)
 

@@ -56,7 +56,7 @@ ACTIONS: Mapping[EventType, tuple[str, ...]] = {
     EventType.CHANNEL_FAILING: (
         "Read `notifyd history --failed`: it has the error of each attempt",
         "Mend the channel's address, credentials or network; `notifyd test NAME` tries it at once",
-        "Nothing is lost: what waits is sent once it works; `notifyd deliveries --state dead` lists what was given up",
+        "What waits is sent once it works; what was given up (`notifyd deliveries --state dead`), by `notifyd retry`",
     ),
     EventType.CONSECUTIVE_FAILURES: (
         "Find the root cause in the most recent log entries of this schedule",
@@ -274,17 +274,22 @@ def source_reachable(source: str, opened: str, since: datetime, now: datetime) -
     )
 
 
-def channel_failing(config_id: str, name: str, since: datetime, error: str, now: datetime, rules: Rules) -> Event:
-    """The event of a config whose deliveries keep failing, for the others: its own people cannot hear of it."""
+def channel_failing(
+    config_id: str, name: str, since: datetime, error: str, now: datetime, rules: Rules, *, dead: int = 0
+) -> Event:
+    """The event of a config whose deliveries keep failing, for the others: its own people cannot hear of it. `dead` of
+    its deliveries are not tried any more."""
+    lost = f"{dead} {'was' if dead == 1 else 'were'} given up, and can be sent again with `notifyd retry`"
     return Event(
         id=event_id(config_id, "channel_failing", rfc3339(since)),
         event_type=EventType.CHANNEL_FAILING,
         severity=SEVERITIES[EventType.CHANNEL_FAILING],
         title=f"Channel Failing: {name}",
-        message=f"Deliveries to {name} keep failing since {_moment(since)}, so its people are not told: {error}",
+        message=f"Deliveries to {name} keep failing since {_moment(since)}, so its people are not told"
+        + (f" ({lost}): {error}" if dead else f": {error}"),
         timestamp=now,
         error_type=EventType.CHANNEL_FAILING.value,
-        details={"config": name, "since": rfc3339(since), "error": error},
+        details={"config": name, "since": rfc3339(since), "given_up": str(dead), "error": error},
         suggested_actions=actions(EventType.CHANNEL_FAILING, None, rules.advice),
     )
 

@@ -70,7 +70,7 @@ def _merge(db: Database, config_id: str, found: list[tuple[str, int]], now: date
         " WHERE delivery_id = ?",
         [(digest, identity) for identity, _ in others],
     )
-    why = f"gathered in {digest}, as there was more than may be told within a minute"
+    why = f"not lost: {digest} tells it, together with what else was more than may be told within a minute"
     db.write_many(
         "UPDATE deliveries SET state = 'cancelled', count = 0, finished_at = ?, error = ? WHERE id = ?",
         [(rfc3339(now), why, identity) for identity, _ in others],

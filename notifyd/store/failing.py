@@ -16,12 +16,14 @@ from notifyd.store.database import Database
 
 @dataclass(frozen=True, slots=True)
 class Failing:
-    """A config whose channel fails: since when and why; the event that told it, once there is one."""
+    """A config whose channel fails: since when and why, how many of its deliveries are dead; and the event that told
+    it, once there is one."""
 
     config_id: str
     name: str
     since: datetime
     error: str
+    dead: int
     condition: str | None
     in_use: bool
 
@@ -71,9 +73,10 @@ _IN_USE = "c.enabled = 1 AND c.deleted_at IS NULL"
 
 def _failing(db: Database, condition: str, *values: Any) -> list[Failing]:
     found = db.run(
-        "SELECT config_id, c.name, COALESCE(told_since, opened_at), COALESCE(l.error, ''), condition,"
+        "SELECT config_id, c.name, COALESCE(told_since, opened_at), COALESCE(l.error, ''),"
+        " (SELECT COUNT(*) FROM deliveries d WHERE d.config_id = l.config_id AND d.state = 'dead'), condition,"
         f" {_IN_USE} FROM lanes l"
         f" JOIN notification_configs c ON c.id = l.config_id WHERE {condition.format(_IN_USE)} ORDER BY config_id",
         values,
     )
-    return [Failing(row[0], row[1], rows.moment(row[2]), row[3], row[4], bool(row[5])) for row in found]
+    return [Failing(row[0], row[1], rows.moment(row[2]), row[3], row[4], row[5], bool(row[6])) for row in found]

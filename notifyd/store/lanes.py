@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from notifyd.core.breaker import Breaker, Standing
+from notifyd.core.breaker import FAILED, REFUSED, REFUSING, SENT, Breaker, Standing
 from notifyd.model import Outcome, Result
 from notifyd.store import rows
 from notifyd.store.database import Database
@@ -86,8 +86,14 @@ def _known(db: Database, config_ids: Iterable[str]) -> dict[str, Breaker]:
 
 def _after(breaker: Breaker, attempts: Iterable[Ended]) -> Breaker:
     for each in attempts:
-        breaker = breaker.after(each.outcome.result is Result.SENT, each.began_at, each.ended_at)
+        breaker = breaker.after(_letter(each.outcome), each.began_at, each.ended_at)
     return breaker
+
+
+def _letter(outcome: Outcome) -> str:
+    if outcome.result is Result.SENT:
+        return SENT
+    return REFUSED if outcome.result is Result.REJECTED and outcome.status_code in REFUSING else FAILED
 
 
 def _save(db: Database, config_id: str, breaker: Breaker, newest: Ended) -> None:
@@ -117,7 +123,7 @@ def _state(row: Sequence[Any], now: datetime) -> LaneState:
         name=name,
         breaker=standing.value,
         attempts=len(breaker.outcomes),
-        failed=breaker.outcomes.count("f"),
+        failed=breaker.failed,
         failing_since=breaker.opened_at,
         next_probe_at=breaker.probe_at if standing is Standing.OPEN else None,
         error=error,

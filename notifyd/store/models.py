@@ -261,7 +261,7 @@ class LaneRow(Table):
     """What the lane of a config remembers: its circuit breaker, and the outage that it opened, if it did."""
 
     config_id = TextField(primary_key=True)
-    outcomes = TextField()  # the newest attempts, the oldest first: s(ent) or f(ailed)
+    outcomes = TextField()  # the newest attempts, the oldest first: s(ent), f(ailed) or r(efused)
     opened_at = TextField(null=True)
     probe_at = TextField(null=True)
     probes = IntegerField()

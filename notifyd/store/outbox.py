@@ -186,8 +186,7 @@ def requeue(db: Database, delivery_ids: Iterable[str], now: datetime) -> list[st
     """Give dead, expired or cancelled deliveries a new life, with a new retry plan, and the end of what they tell, if
     it has ended. The ids that were.
 
-    Those of a config that is off stay as they are, as nobody would send them; and those that are empty, as there is
-    nothing to send: their events went to another delivery, or what they close was never told.
+    Those of a config that is off stay as they are, as nobody would send them. Whoever asks leaves out what is empty.
     """
     moment, done = rfc3339(now), []
     with db.transaction():
@@ -195,7 +194,7 @@ def requeue(db: Database, delivery_ids: Iterable[str], now: datetime) -> list[st
             changed = db.run(
                 "UPDATE deliveries SET state = 'pending', due_at = ?1, asked_at = ?1, plan_from = attempts, missed = 0,"
                 " first_attempt_at = NULL, finished_at = NULL, error = NULL, told_in = NULL"
-                f" WHERE id = ?2 AND state IN {LOST} AND count > 0 AND NOT EXISTS (SELECT 1 FROM notification_configs c"
+                f" WHERE id = ?2 AND state IN {LOST} AND NOT EXISTS (SELECT 1 FROM notification_configs c"
                 " WHERE c.id = config_id AND (NOT c.enabled OR c.deleted_at IS NOT NULL)) RETURNING id",
                 [moment, identity],
             )

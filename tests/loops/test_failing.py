@@ -71,6 +71,19 @@ async def test_the_others_are_told_once_and_told_of_the_end(
     assert site.imbalances() == []
 
 
+async def test_what_was_given_up_is_said(
+    site: Site, jobs: JobLog, sink: HttpSink, running: Running, clock: Clock, configs: Any
+) -> None:
+    configs("gone", "good")
+    sink.answer = lambda request: 410 if request.path == "/gone" else 200
+    async with running() as daemon:
+        await broken(site, daemon, clock, jobs, "gone")
+        await until(lambda: told(sink, "channel_failing"))
+    said = told(sink, "channel_failing")[0].json()
+    assert int(said["details"]["given_up"]) >= 2
+    assert f"{said['details']['given_up']} were given up, and can be sent again with `notifyd retry`" in said["message"]
+
+
 async def test_two_that_fail_do_not_tell_each_other_in_circles(
     site: Site, jobs: JobLog, sink: HttpSink, running: Running, clock: Clock, configs: Any
 ) -> None:

@@ -67,9 +67,10 @@ def test_never_more_within_any_minute_and_nothing_is_lost(db: Database, state: S
 def test_what_gathered_elsewhere_has_no_second_life(db: Database, state: State) -> None:
     """It tells nothing any more; and if it were due all the same, it would stop nobody else."""
     flood(state, 50)
-    state.turn()
+    told = state.turn()
     assert revive_all(db, "cancelled", None, Actor("kim"), state.now) == []
-    (identity,) = db.run("SELECT id FROM deliveries WHERE state = 'cancelled' LIMIT 1")[0]
+    identity, error = db.run("SELECT id, error FROM deliveries WHERE state = 'cancelled' LIMIT 1")[0]
+    assert any(error.startswith(f"not lost: {claimed.notification.id} tells it") for claimed in told)
     assert "tells nothing any more" in (revive(db, identity, Actor("kim"), state.now) or "")
     db.run("UPDATE deliveries SET state = 'pending' WHERE id = ?", [identity])
     state.later(minutes=2)

@@ -9,6 +9,7 @@ from notifyd.core.breaker import LONGEST_PAUSE, MINIMUM
 from notifyd.core.plan import Recipient
 from notifyd.model import Result
 from notifyd.store import expiry, lanes, outbox, precedence, retention
+from notifyd.store import failing as failing_channels
 from notifyd.store.database import Database
 from notifyd.store.outbox import Claimed
 from tests.core.findings import announcement, finding, recovery
@@ -92,6 +93,20 @@ def test_what_rejects_everything_loses_few_of_its_deliveries(db: Database) -> No
         state.settle(state.turn(), Result.REJECTED, "HTTP 403")
         state.later(seconds=1)
     assert state.states.count("dead") < MINIMUM + 10
+
+
+def test_a_target_that_is_gone_costs_two_deliveries_whatever_went_well_before(db: Database) -> None:
+    state = State(db, [DEV], free=1)
+    configured(db, DEV)
+    state.tell(*(finding(str(n)) for n in range(40)))
+    for _ in range(20):
+        state.send()
+    for _ in range(10):
+        state.settle(state.turn(), Result.REJECTED, "HTTP 410", status_code=410)
+    assert state.states.count("dead") == 2
+    assert (lane(state).breaker, lane(state).failed) == ("open", 2)
+    (told,) = failing_channels.to_tell(db, timedelta(0), state.now)
+    assert told.dead == 2
 
 
 def test_a_person_s_test_goes_out_at_once_and_closes_it(db: Database) -> None:
