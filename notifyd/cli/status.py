@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -40,12 +41,23 @@ def status(path: Path, *, as_json: bool) -> None:
         say(f"the settings were refused, the old ones go on: {problem}")
     _show_sources(found)
     _show_configs(found)
-    failing = [lane for lane in found.lanes if lane.failing_since]
-    print_table(_LANE_COLUMNS, map(_lane_cells, failing), title="Failing channels")
-    print_table(_STREAK_COLUMNS, map(_streak_cells, found.streaks), title="Failing schedules")
-    print_table(_OPEN_COLUMNS, [list(each.values()) for each in opened], title="What is open, until it recovers")
-    print_table(ATTEMPT_COLUMNS, map(attempt_cells, found.errors), title="The newest attempts that failed")
     _show_balance(found)
+    failing = [lane for lane in found.lanes if lane.failing_since]
+    _show_some(_LANE_COLUMNS, list(map(_lane_cells, failing)), "Failing channels")
+    worst = sorted(found.streaks, key=lambda streak: -streak.failed_runs)
+    _show_some(_STREAK_COLUMNS, list(map(_streak_cells, worst)), "Failing schedules, the worst first")
+    _show_some(_OPEN_COLUMNS, [list(each.values()) for each in opened], "What is open, until it recovers")
+    print_table(ATTEMPT_COLUMNS, map(attempt_cells, found.errors), title="The newest attempts that failed")
+
+
+SHOWN = 10
+"""Rows of each list; a day on which everything fails must not hide the rest."""
+
+
+def _show_some(columns: Sequence[str], rows: list[list[Cell]], title: str) -> None:
+    print_table(columns, rows[:SHOWN], title=title)
+    if len(rows) > SHOWN:
+        say(f"… and {len(rows) - SHOWN} more: notifyd status --json")
 
 
 _OPEN_COLUMNS = ("source", "what", "since", "told as", "its source")

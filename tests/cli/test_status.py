@@ -53,7 +53,7 @@ def test_for_people(site: Site, notifyd: Notifyd) -> None:
         f"no daemon is running, so nobody is told of anything · settings {site.file} · state {site.state}\n"
     )
     assert "it sends by httptools on uvloop\n" in answer.stdout
-    assert answer.stdout.endswith("The books balance\n")
+    assert answer.stdout.index("The books balance") < answer.stdout.index("Failing schedules, the worst first")
     assert answer.stdout.count("balanced") == 3
     assert "each failure by itself: too few in a row" in answer.stdout
     assert "mended" not in answer.stdout
@@ -79,6 +79,20 @@ def test_failing_schedules(notifyd: Notifyd) -> None:
         ("daily", 4, True),
         ("hourly", 2, False),
     ]
+
+
+def test_where_everything_fails_the_worst_is_shown_after_the_books(
+    site: Site, jobs: JobLog, past: Past, notifyd: Notifyd
+) -> None:
+    jobs.write(JobLog.row("error", "no", job=f"job-{n:02}") for n in range(30))
+    jobs.write(JobLog.row("error", "no", job="job-29") for _ in range(2))
+    site.write(sources=from_beginning(jobs.source("jobs")), notifications=[hook("hook")])
+    past.poll()
+    books, _, schedules = notifyd("status").stdout.partition("Failing schedules, the worst first")
+    assert "The books balance" in books
+    assert schedules.count("job-") == 10
+    assert schedules.index("job-29") < schedules.index("job-00")
+    assert "… and 20 more: notifyd status --json" in schedules
 
 
 def test_a_streak_begins_after_the_last_success(site: Site, shop: SyncLog, past: Past, notifyd: Notifyd) -> None:
