@@ -29,7 +29,7 @@ from notifyd.settings import SourceSettings
 from notifyd.sources import Batch, Source, SourceError
 from notifyd.store import commit, cursors, memory
 from notifyd.store.commit import Committed, Polled
-from notifyd.store.cursors import Checkpoint
+from notifyd.store.cursors import Checkpoint, Kept
 from notifyd.store.database import StoreError
 from notifyd.store.thread import StoreThread
 
@@ -59,6 +59,7 @@ class Poller:
         self.rounds = Rounds(origin.stuck_after, beats=source.columns.heartbeat_at is not None)
         self.outage = OutageWatch(source, rules, gates, store, found)
         self._reading = Reading(source)
+        self.kept: Kept | None = None  # saves reading thousands of watched rows anew at every poll
         self._written_at: datetime | None = None
         self._failing = ""
         self._stopping = False
@@ -92,14 +93,17 @@ class Poller:
         checkpoint, known = await self._known(now)
         batch, gone = await self._reading.run(self._read, self._reading.source, checkpoint, known.watched, now)
         detected = await self._detect(batch, gone, known, now)
-        if self._anything_new(batch, checkpoint, detected, now):
-            return await self._commit(checkpoint, batch, detected, now) and batch.at_end
+        if not self._anything_new(batch, checkpoint, detected, now):
+            return batch.at_end
+        if not await self._commit(checkpoint, batch, detected, now):
+            return False
+        self.kept = Kept.after(batch.cursor, known, detected, now)
         return batch.at_end
 
     async def _known(self, now: datetime) -> tuple[Checkpoint, Memory]:
         """Where reading has come to, with what is watched and due; at the first start, where it begins."""
         source_id = self.settings.id
-        checkpoint, known = await self.store(cursors.glance, source_id, now, self.origin)
+        checkpoint, known = await self.store(cursors.glance, source_id, now, self.origin, self.kept)
         if checkpoint:
             return checkpoint, known
         start = await self._reading.run(self._reading.source.start, now)

@@ -29,6 +29,8 @@ MOST_AT_ONCE: Final = 1_000
 
 _EVER_MORE_RARELY: Final = 100  # the next look is after a hundredth of the time that a row has been in its state
 _RARELY: Final = timedelta(minutes=10)
+_ENDED_RESTS: Final = timedelta(seconds=5)  # there may be thousands of them, and hardly one is run again
+_NONE: Final = timedelta(0)
 _SIGNS: Final = 10  # looks within the time after which a run without a heartbeat is stuck
 
 
@@ -86,6 +88,8 @@ class Watching:
 class Rounds:
     """Which of the watched rows are due for a look: at first at every poll, later ever more rarely.
 
+    A row that has ended rests for some seconds between two looks, as there may be thousands of them.
+
     A run is looked at in any case when it passes `stuck_after`, and, where it has a heartbeat (`beats`), often enough
     to see that. What is remembered here only paces: after a restart all rows are due.
     """
@@ -115,8 +119,11 @@ class Rounds:
         if watch.until is not None and (not ended or watch.until <= now):
             return False
         looked = self._looked.get(key)
+        if looked is None and watch.ended and now >= watch.since:
+            looked = watch.since
         if looked is None or now < looked:
             return True
         if self._stuck_after and not watch.ended and looked < (watch.started or watch.since) + self._stuck_after <= now:
             return True
-        return now - looked >= min((looked - watch.since) / _EVER_MORE_RARELY, self._longest)
+        rest = _ENDED_RESTS if watch.ended else _NONE
+        return now - looked >= max(rest, min((looked - watch.since) / _EVER_MORE_RARELY, self._longest))

@@ -9,7 +9,7 @@ from datetime import datetime
 from notifyd.core.memory import Detected, Memory
 from notifyd.core.plan import Recipient
 from notifyd.core.rules import Origin
-from notifyd.model import Finding, Verdict, rfc3339
+from notifyd.model import Finding, Verdict, Watch, rfc3339
 from notifyd.store import books, commit, memory, rows, trail
 from notifyd.store.commit import Committed
 from notifyd.store.database import Database
@@ -30,9 +30,27 @@ def get(db: Database, source_id: str) -> Checkpoint | None:
     return Checkpoint(*found[0]) if found else None
 
 
-def glance(db: Database, source_id: str, now: datetime, origin: Origin) -> tuple[Checkpoint | None, Memory]:
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The watched rows as a commit left them: they count for as long as the cursor is where it put it."""
+
+    cursor: str
+    watched: Mapping[str, Watch]
+
+    @classmethod
+    def after(cls, cursor: str, known: Memory, detected: Detected, now: datetime) -> Kept:
+        """What `commit` keeps of what was known and of what was detected."""
+        watched = known.after(detected).watched
+        return cls(cursor, {key: watch for key, watch in watched.items() if watch.until is None or watch.until > now})
+
+
+def glance(
+    db: Database, source_id: str, now: datetime, origin: Origin, kept: Kept | None = None
+) -> tuple[Checkpoint | None, Memory]:
     """The checkpoint, and all of the memory that a poll needs that finds nothing new."""
-    return get(db, source_id), memory.load(db, source_id, [], now, origin)
+    checkpoint = get(db, source_id)
+    watching = kept.watched if kept and checkpoint and kept.cursor == checkpoint.cursor else None
+    return checkpoint, memory.load(db, source_id, [], now, origin, watching=watching)
 
 
 def start(db: Database, source_id: str, name: str, cursor: str, detected: Detected, now: datetime) -> None:
