@@ -42,8 +42,8 @@ def status(path: Path, *, as_json: bool) -> None:
     _show_sources(found)
     _show_configs(found)
     _show_balance(found)
-    failing = [lane for lane in found.lanes if lane.failing_since]
-    _show_some(_LANE_COLUMNS, list(map(_lane_cells, failing)), "Failing channels")
+    failing = [lane for lane in found.lanes if lane.failing_since or lane.held_until]
+    _show_some(_LANE_COLUMNS, list(map(_lane_cells, failing)), "Channels that fail, or were asked to wait")
     worst = sorted(found.streaks, key=lambda streak: -streak.failed_runs)
     _show_some(_STREAK_COLUMNS, list(map(_streak_cells, worst)), "Failing schedules, the worst first")
     _show_some(_OPEN_COLUMNS, [list(each.values()) for each in opened], "What is open, until it recovers")
@@ -134,7 +134,9 @@ _LANE_COLUMNS = ("config", "breaker", "failed", "since", "next try", "told as", 
 
 def _lane_cells(lane: LaneState) -> list[Cell]:
     failed = f"{lane.failed} of {lane.attempts}"
-    return [lane.name, lane.breaker, failed, lane.failing_since, lane.next_probe_at, lane.told_as, lane.error]
+    next_try = max(filter(None, (lane.next_probe_at, lane.held_until)), default=None)
+    why = lane.error or (lane.held_until and "its receiver asked to wait (Retry-After)")
+    return [lane.name, lane.breaker, failed, lane.failing_since, next_try, lane.told_as, why]
 
 
 _STREAK_COLUMNS = ("source", "schedule", "connector", "entity", "failed runs", "since", "told as")

@@ -1,4 +1,4 @@
-"""How much each lane may begin now: what its room, its breaker and its pace allow; or from when on it may again.
+"""How much each lane may begin now: what its room, receiver, breaker and pace allow; or from when on it may again.
 
 What waits in a lane without room neither keeps the sender awake nor makes anybody else wait.
 """
@@ -69,12 +69,15 @@ def due(db: Database, capacities: Mapping[str, Capacity], now: datetime, room: R
 
 
 def _admitted(db: Database, capacities: Iterable[Capacity], now: datetime) -> Iterable[Admission]:
-    breakers = lanes.open_breakers(db)
+    breakers, held = lanes.open_breakers(db), lanes.held(db, now)
     with_room = [lane for lane in capacities if lane.free > 0]
     for lane in sorted(with_room, key=lambda lane: lane.recipient.id in breakers):
         breaker = breakers.get(lane.recipient.id)
         admission = _probing(lane, breaker, now) if breaker else Admission(lane, lane.free, now)
-        yield _paced(db, admission, lane.max_per_minute, now) if lane.max_per_minute else admission
+        if lane.recipient.id in held:
+            yield replace(admission, free=0, opens_at=max(admission.opens_at, held[lane.recipient.id]))
+        else:
+            yield _paced(db, admission, lane.max_per_minute, now) if lane.max_per_minute else admission
 
 
 def _probing(lane: Capacity, breaker: Breaker, now: datetime) -> Admission:

@@ -258,7 +258,7 @@ DeliveryRow.add_index(
 
 
 class LaneRow(Table):
-    """What the lane of a config remembers: its circuit breaker, and the outage that it opened, if it did."""
+    """What the lane of a config remembers: its circuit breaker, the outage that it opened, a Retry-After."""
 
     config_id = TextField(primary_key=True)
     outcomes = TextField()  # the newest attempts, the oldest first: s(ent), f(ailed) or r(efused)
@@ -268,12 +268,16 @@ class LaneRow(Table):
     error = TextField(null=True)  # why the newest attempt failed
     condition = TextField(null=True, index=True)  # the channel_failing event, while it is open
     told_since = TextField(null=True)  # since when it failed, as that event says
+    held_until = TextField(null=True)  # the receiver asked to be left alone until then
 
     class Meta:
         table_name = "lanes"
 
 
 LaneRow.add_index(SQL('CREATE INDEX IF NOT EXISTS "lanes_open" ON "lanes" ("probe_at") WHERE "probe_at" IS NOT NULL'))
+LaneRow.add_index(
+    SQL('CREATE INDEX IF NOT EXISTS "lanes_held" ON "lanes" ("held_until") WHERE "held_until" IS NOT NULL')
+)
 
 
 class Window(Table):

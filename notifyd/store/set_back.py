@@ -15,6 +15,7 @@ _PLANNED = (
     ("deliveries", "due_at", "state IN ('gathering', 'pending', 'retrying') AND"),
     ("windows", "until", ""),
     ("lanes", "probe_at", ""),
+    ("lanes", "held_until", ""),
 )
 
 

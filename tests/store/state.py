@@ -88,12 +88,13 @@ class State:
         reason: str = "",
         retry_in: timedelta | None = None,
         status_code: int | None = None,
+        after: float | None = None,
     ) -> None:
         """End attempts without claiming anything new."""
         items = [claimed] if isinstance(claimed, Claimed) else claimed
         retry_at = None if retry_in is None else self.now + retry_in
         with self.db.transaction():
-            outcome = Outcome(result, reason, status_code)
+            outcome = Outcome(result, reason, status_code, after)
             outbox.settle(self.db, [Settled(each, outcome, self.now, self.now, retry_at) for each in items])
 
     def fail(self, claimed: Claimed | Iterable[Claimed], retry_minutes: float | None = 1) -> None:

@@ -130,6 +130,61 @@ def test_tests_that_fail_open_nothing(db: Database) -> None:
     assert lanes.listing(db, state.now) == []
 
 
+# -- what a receiver asks for -------------------------------------------------------------------------
+
+
+def busy(state: State, after: float, first: int = 1) -> None:
+    """Of what is due, this many are answered with 429 and so many seconds; the others are given back."""
+    claimed = state.turn()
+    wait = timedelta(seconds=after)
+    state.settle(claimed[:first], Result.RETRY, "HTTP 429", retry_in=wait, status_code=429, after=after)
+    with state.db.transaction():
+        outbox.give_back(state.db, claimed[first:])
+
+
+def test_a_retry_after_holds_the_whole_lane_also_after_a_restart_and_no_other(db: Database) -> None:
+    state = State(db, [DEV, OPS])
+    configured(db, DEV)
+    state.tell(*(finding(str(n)) for n in range(4)))
+    state.settle(claimed for claimed in state.turn() if claimed.config_id == "ops")
+    outbox.take_up(db, state.now, all_leases=True)
+    busy(state, 90)
+    assert lane(state).held_until == state.now + timedelta(seconds=90)
+    state.later(seconds=89)
+    again = State(db, [DEV, OPS])
+    again.now = state.now
+    assert [claimed.config_id for claimed in again.turn()] == []
+    assert again.next_due == state.now + SECOND
+    again.tell(finding("more", connector_id="qb"))
+    assert [claimed.config_id for claimed in again.turn()] == ["ops"]
+    again.later(seconds=1)
+    assert len(again.turn()) == 5
+    assert lane(again).held_until is None
+
+
+def test_it_holds_no_longer_than_a_quarter_of_an_hour(db: Database) -> None:
+    state = State(db, [DEV])
+    state.tell(finding("1"), finding("2"))
+    for claimed, after in zip(state.turn(), (86_400, 1), strict=True):  # the longer of two wishes counts
+        state.settle(claimed, Result.RETRY, "HTTP 503", retry_in=SECOND, after=after)
+    assert state.next_due == state.now + lanes.LONGEST_HOLD
+    test = outbox.enqueue_test(db, "dev", "dev", state.now)
+    precedence.put_first(db, test)
+    assert [claimed.notification.id for claimed in state.turn()] == [test]
+
+
+def test_held_groups_keep_their_order(db: Database) -> None:
+    state = State(db, [OPS])
+    for n in range(3):
+        state.tell(finding(str(n)))
+        state.fail(state.turn(), retry_minutes=None)
+        state.later(6)
+    outbox.requeue(db, state.ids, state.now)
+    busy(state, 30)
+    state.later(seconds=30)
+    assert [state.send() for _ in range(3)] == [[["0"]], [["1"]], [["2"]]]
+
+
 # -- pace --------------------------------------------------------------------------------------------
 
 
