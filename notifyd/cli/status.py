@@ -43,7 +43,7 @@ def status(path: Path, *, as_json: bool) -> None:
     _show_configs(found)
     _show_balance(found)
     failing = [lane for lane in found.lanes if lane.failing_since or lane.held_until]
-    _show_some(_LANE_COLUMNS, list(map(_lane_cells, failing)), "Channels that fail, or were asked to wait")
+    _show_some(_LANE_COLUMNS, list(map(_lane_cells, failing)), "Failing channels, and those that were asked to wait")
     worst = sorted(found.streaks, key=lambda streak: -streak.failed_runs)
     _show_some(_STREAK_COLUMNS, list(map(_streak_cells, worst)), "Failing schedules, the worst first")
     _show_some(_OPEN_COLUMNS, [list(each.values()) for each in opened], "What is open, until it recovers")
