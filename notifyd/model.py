@@ -362,4 +362,6 @@ class Outcome:
 
 def rfc3339(moment: datetime) -> str:
     """RFC 3339 in UTC with microseconds: `2026-11-24T21:00:00.123456Z`. Fixed width, so it sorts as text."""
-    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return moment.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"

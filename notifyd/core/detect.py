@@ -17,7 +17,7 @@ import copy
 import json
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from notifyd.core import describe
 from notifyd.core.classify import Failure, classify
@@ -47,28 +47,38 @@ class Past(NamedTuple):
     record: Record
 
 
+_SUCCESS: Final = Status.SUCCESS
+
 Input = Record | Past | Gone | Tick
 
 
 def detect(memory: Memory, inputs: Iterable[Input], rules: Rules, origin: Origin) -> Detected:
     """Fold the inputs over the memory. `memory` is left as it was; the answer holds only what changed.
 
-    A record that makes the fold raise is set aside, and the batch is folded again without it: it
-    stops nothing and leaves no trace but its line in the books.
+    A record that makes the fold raise is set aside and leaves no trace but its line in the books. Half a change may be
+    in a fold that raised, so the inputs are folded again in halves, down to that record; by the first law that
+    comes to the same.
     """
-    items, aside = list(inputs), dict[int, str]()
-    while True:
-        fold = _Fold(memory, rules, origin)
-        for index, item in enumerate(items):
-            try:
-                fold.step(item, aside.get(index))
-            except Exception as error:
-                if not isinstance(item, Record) or index in aside:
-                    raise
-                aside[index] = f"{type(error).__name__}: {error}"
-                break
-        else:
-            return fold.detected
+    items = list(inputs)
+    try:
+        return _folded(memory, items, rules, origin)
+    except Exception as error:
+        if len(items) > 1:
+            first = detect(memory, items[: len(items) // 2], rules, origin)
+            return first.then(detect(memory.after(first), items[len(items) // 2 :], rules, origin))
+        if not isinstance(items[0], Record):
+            raise
+        fold = Fold(memory, rules, origin)
+        fold.set_aside(items[0], f"{type(error).__name__}: {error}")
+        return fold.detected
+
+
+def _folded(memory: Memory, items: Iterable[Input], rules: Rules, origin: Origin) -> Detected:
+    fold = Fold(memory, rules, origin)
+    for item in items:
+        fold.step(item)
+    fold.watching.settle()
+    return fold.detected
 
 
 def schedule_of(record: Record) -> str:
@@ -80,8 +90,9 @@ def schedule_of(record: Record) -> str:
 
 def position_of(record: Record) -> Position:
     """Where the record stands in its schedule: no row counts as later than when it was read."""
-    at = record.finished_at or record.occurred_at or record.started_at or record.read_at
-    return Position(min(at, record.read_at), _sortable(record.key))
+    read_at, key = record.read_at, record.key
+    at = record.finished_at or record.occurred_at or record.started_at or read_at
+    return Position(min(read_at, at), key.zfill(20) if key.isdigit() else key)
 
 
 def run_of(record: Record, origin: Origin) -> str:
@@ -91,11 +102,7 @@ def run_of(record: Record, origin: Origin) -> str:
     return ALONE + record.key if record.run_id is None else record.run_id
 
 
-def _sortable(key: str) -> str:
-    return key.zfill(20) if key.isdigit() else key
-
-
-class _Fold:
+class Fold:
     """The working copy: whatever an input touches is copied once, then changed in place."""
 
     def __init__(self, memory: Memory, rules: Rules, origin: Origin) -> None:
@@ -113,8 +120,10 @@ class _Fold:
                 self.open.setdefault(run.schedule, {})[run.run_id] = key
         self._forget_other_epochs()
 
-    def step(self, item: Input, aside: str | None = None) -> None:
-        """Take in one input; a record with a reason to be set aside is only counted."""
+    def step(self, item: Input, *, quick: bool = True) -> None:
+        """Take in one input; `quick` is only quicker."""
+        if quick and isinstance(item, Record) and item.status is _SUCCESS and self._plain_success(item):
+            return
         if isinstance(item, Tick):
             self.now = item.now
             self._tick()
@@ -126,9 +135,6 @@ class _Fold:
         if isinstance(item, Gone):
             if watch := self.watching.of(item.key):
                 self._leave(item.key, watch)
-            return
-        if aside is not None:
-            self._set_aside(item, aside)
             return
         what = classify(item, self.rules) if item.status is Status.FAILURE else None
         self._record(item, Status.IGNORED if item.status is Status.FAILURE and what is None else item.status, what)
@@ -156,6 +162,25 @@ class _Fold:
             self._whole_run(record, status, what)
         else:
             self._part_of_run(record, status, what)
+
+    def _plain_success(self, record: Record) -> bool:
+        """Nearly all that a log holds: a run that succeeded, of which nothing was known. False where it is no such row.
+
+        It comes to what `_record` comes to, in a third of the time.
+        """
+        if self.origin.rows != "runs" and record.run_id is not None:
+            return False
+        run = self._run_key(record)
+        if run in self.detected.runs or run in self.memory.runs or self.watching.of(record.key) is not None:
+            return False
+        counts, position = self.detected.counts, position_of(record)
+        counts["read"] += 1
+        counts["success"] += 1
+        self.now = record.read_at
+        if self.origin.rewatch is not None and position.at + self.origin.rewatch > record.read_at:
+            self.watching.add_later(record.key, record, self._watch_ended)
+        self.streaks.success(self.streaks.of_record(record, run[0]), position, run[1], record.read_at)
+        return True
 
     def _says_nothing_new(
         self, record: Record, status: Status, what: Failure | None, run: RunKey, known: Watch | None
@@ -478,7 +503,8 @@ class _Fold:
             run.epoch = self.origin.epoch
         return run
 
-    def _set_aside(self, record: Record, why: str) -> None:
+    def set_aside(self, record: Record, why: str) -> None:
+        """Only count a record, and say why."""
         before = self.watching.of(record.key)
         if before is None or before.ended:
             self.detected.counts["read"] += 1

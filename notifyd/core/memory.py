@@ -44,3 +44,25 @@ class Detected:
     watch: dict[str, Watch] = field(default_factory=dict)
     unwatch: set[str] = field(default_factory=set)
     set_aside: list[tuple[str, str]] = field(default_factory=list)  # (key, what was wrong)
+
+    def then(self, later: Detected) -> Detected:
+        """What one fold came to that took in both: `later` is of a fold over the memory after this one."""
+        watched_anew = later.unwatch | later.watch.keys()
+        return Detected(
+            [*self.findings, *later.findings],
+            _sum(self.counts, later.counts),
+            {key: run for key, run in self.runs.items() if key not in later.forgotten} | later.runs,
+            {name: streak for name, streak in self.streaks.items() if name not in later.expired} | later.streaks,
+            (self.forgotten - later.runs.keys()) | later.forgotten,
+            (self.expired - later.streaks.keys()) | later.expired,
+            {key: watch for key, watch in self.watch.items() if key not in watched_anew} | later.watch,
+            (self.unwatch - later.watch.keys()) | later.unwatch,
+            [*self.set_aside, *later.set_aside],
+        )
+
+
+def _sum(one: Counter[str], other: Counter[str]) -> Counter[str]:
+    """Counters, but with what is negative: a row that ran has one open row less."""
+    both = one.copy()
+    both.update(other)
+    return both

@@ -82,6 +82,14 @@ class Streaks:
             first = first_failure and (success is None or outcome.position > success)
             self._continue(streak, outcome, first_failure=first)
 
+    def success(self, streak: Streak, position: Position, run: str, now: datetime) -> None:
+        """A run that succeeded for good. Mostly it is the newest, and all that stands before it is history."""
+        outcome = RunOutcome(position, run, failed=False)
+        if streak.announced is None and (not streak.outcomes or streak.outcomes[-1].position <= position):
+            streak.outcomes = (outcome,)
+        else:
+            self.outcome(streak, outcome, now, final=True)
+
     def remind(self, now: datetime) -> None:
         """Remind of the streaks that go on, where it is time."""
         for schedule in sorted(self._reminders_due(now)):

@@ -6,12 +6,12 @@ A row that has ended may be run again in place; where nothing else shows it, it 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
 from notifyd.core.memory import Detected, Memory
-from notifyd.model import Status, Watch
+from notifyd.model import Record, Status, Watch
 
 OPEN: Final = (Status.RUNNING, Status.RETRYING)
 
@@ -34,6 +34,9 @@ _NONE: Final = timedelta(0)
 _SIGNS: Final = 10  # looks within the time after which a run without a heartbeat is stuck
 
 
+Watcher = Callable[[Record, Status, Watch | None], None]
+
+
 class Watching:
     """The working copy of the watched rows, while inputs are folded."""
 
@@ -44,11 +47,14 @@ class Watching:
         self._unmapped: dict[str, None] = {}
         self._failed: dict[str, None] = {}
         self._ended: dict[str, None] = {}
+        self._later: dict[str, tuple[Record, Watcher]] = {}
         for key, watch in memory.watched.items():
             self._kind(watch)[key] = None
 
     def of(self, key: str) -> Watch | None:
         """As what the row is watched; None where it is not."""
+        if key in self._later:
+            self.settle()
         found = self._found
         return found.watch.get(key) or (None if key in found.unwatch else self._known.get(key))
 
@@ -62,12 +68,27 @@ class Watching:
     def add(self, key: str, watch: Watch) -> None:
         """Watch a row that is not watched now. Of those that ended, the oldest gives way where there is no room."""
         kind = self._kind(watch)
+        if self._later and kind is self._ended:
+            self.settle()
         kind[key] = None
         self._found.watch[key] = watch
         self._found.unwatch.discard(key)
         if watch.until is not None and len(kind) > MOST_ENDED:
             oldest = next(iter(kind))
             self.drop(oldest, self.of(oldest) or watch)
+
+    def add_later(self, key: str, record: Record, watch: Watcher) -> None:
+        """Have `watch` add a row that has not failed and is not watched, once somebody asks.
+
+        Of many such rows most give way to later ones of the same batch, so that they need not be added at all.
+        """
+        self._later[key] = record, watch
+
+    def settle(self) -> None:
+        """Add what was left for later."""
+        later, self._later = self._later, {}
+        for record, watch in list(later.values())[-MOST_ENDED:]:
+            watch(record, record.status, None)
 
     @property
     def has_room(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
@@ -69,15 +70,16 @@ def save(db: Database, source_id: str, detected: Detected, now: datetime) -> Non
 
 
 def _touched(records: Iterable[Record], origin: Origin) -> tuple[set[str], set[RunKey]]:
-    """The schedules and runs of the records. Whole runs that succeed need no look-up of the run itself."""
+    """The schedules and runs of the records."""
     names: dict[tuple[str | None, ...], str] = {}
     runs: set[RunKey] = set()
+    name, take = rows.name, runs.add
     for record in records:
         parts = (record.schedule_id, record.tenant_id, record.connector_id, record.entity_type)
         schedule = names.get(parts)
         if schedule is None:
-            schedule = names[parts] = rows.name(schedule_of(record))
-        runs.add((schedule, rows.name(run_of(record, origin))))
+            schedule = names[parts] = name(schedule_of(record))
+        take((schedule, name(run_of(record, origin))))
     return set(names.values()), runs
 
 
@@ -95,12 +97,14 @@ def _open_runs(db: Database, source_id: str, schedules: set[str]) -> list[Run]:
 
 
 def _known_runs(db: Database, source_id: str, runs: set[RunKey]) -> list[Run]:
+    names = defaultdict[str, list[str]](list)
+    for schedule, run_id in runs:
+        names[schedule].append(run_id)
     sql = (
-        f"{_RUNS} {_KEYS} runs r ON r.schedule = json_extract(k.value, '$[0]')"
-        " AND r.run_id = json_extract(k.value, '$[1]')"
+        f"{_RUNS} json_each(?) s, json_each(s.value) k CROSS JOIN runs r ON r.schedule = s.key AND r.run_id = k.value"
         " WHERE r.source_id = ?"
     )
-    return [rows.run_of(row) for row in db.run(sql, [json.dumps(list(runs)), source_id])]
+    return [rows.run_of(row) for row in db.run(sql, [json.dumps(names), source_id])]
 
 
 def _streaks(db: Database, source_id: str, schedules: set[str]) -> list[Streak]:

@@ -198,7 +198,8 @@ def clean(value: str | None) -> str | None:
 
 def name(value: str) -> str:
     """A name that has to come back as it was: as it is where every database takes it, else as JSON."""
-    return value if value == clean(value) and not value.startswith('"') else dump(value)
+    plain = (value.isascii() and value.isprintable()) or value == clean(value)
+    return value if plain and not value.startswith('"') else dump(value)
 
 
 def named(value: str) -> str:

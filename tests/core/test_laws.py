@@ -10,8 +10,10 @@ from datetime import timedelta
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
-from notifyd.core.detect import Gone, Input, Tick, detect, position_of
+from notifyd.core.detect import Fold, Gone, Input, Tick, detect, position_of
+from notifyd.core.memory import Memory
 from notifyd.core.rules import Origin, Rules
 from notifyd.model import Closes, Event, EventType, Finding, Record, Status
 from tests.core.logs import (
@@ -20,6 +22,7 @@ from tests.core.logs import (
     RECORDS,
     SCHEDULES,
     STUCK,
+    Told,
     cut,
     edges,
     fold,
@@ -45,6 +48,48 @@ both_kinds = pytest.mark.parametrize("origin", [RECORDS, STUCK], ids=["records",
 def test_cutting_the_inputs_into_batches_changes_nothing(origin: Origin, items: list[Input], edges: set[int]) -> None:
     whole = fold(*items, rules=QUICK, origin=origin)
     assert fold_batches(cut(items, edges), QUICK, origin) == whole
+
+
+@both_kinds
+@LAW
+@given(items=inputs(size=20), before=st.integers(0, 8), edge=st.integers(0, 8))
+def test_two_folds_come_to_what_one_does(origin: Origin, items: list[Input], before: int, edge: int) -> None:
+    origin = replace(origin, rewatch=timedelta(minutes=30))
+    memory, items = Memory().after(detect(Memory(), items[:before], QUICK, origin)), items[before:]
+    first = detect(memory, items[:edge], QUICK, origin)
+    both = first.then(detect(memory.after(first), items[edge:], QUICK, origin))
+    whole = detect(memory, items, QUICK, origin)
+    assert memory.after(both) == memory.after(whole)
+    assert (both.findings, both.set_aside) == (whole.findings, whole.set_aside)
+    assert {name: n for name, n in both.counts.items() if n} == {name: n for name, n in whole.counts.items() if n}
+
+
+_mostly_plain = st.lists(
+    st.builds(
+        lambda key, status, minute, read: row(key, status, minute, read=read),
+        st.integers(0, 9),
+        st.sampled_from(["success", "success", "success", "failure", "failure", "running", "warning"]),
+        st.integers(0, 60),
+        st.integers(60, 62),
+    ),
+    max_size=20,
+)
+
+
+@both_kinds
+@LAW
+@given(records=_mostly_plain, edge=st.integers(0, 20), rewatch=st.sampled_from([None, timedelta(minutes=30)]))
+def test_the_quick_way_of_a_plain_success_is_only_quicker(
+    origin: Origin, records: list[Record], edge: int, rewatch: timedelta | None
+) -> None:
+    origin = replace(origin, rewatch=rewatch)
+    long_way = Told()
+    for batch in (records[:edge], records[edge:]):
+        fold_ = Fold(long_way.memory, QUICK, origin)
+        for record in batch:
+            fold_.step(record, quick=False)
+        long_way.take(fold_.detected)
+    assert fold_batches([records[:edge], records[edge:]], QUICK, origin) == long_way
 
 
 @both_kinds
