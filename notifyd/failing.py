@@ -19,7 +19,7 @@ from notifyd.filtering import Gate, ask
 from notifyd.model import Finding
 from notifyd.observe import health as parts
 from notifyd.observe.health import Health
-from notifyd.store import failing
+from notifyd.store import expiry, failing
 from notifyd.store.failing import Failing
 from notifyd.store.thread import StoreThread
 
@@ -70,8 +70,9 @@ class ChannelWatch:
         self.found()
 
     async def _end(self, channel: Failing, now: datetime) -> None:
+        expired = await self.store(expiry.untold_events, channel.config_id)
         event = describe.channel_recovered(
-            channel.name, channel.condition or "", channel.since, now, in_use=channel.in_use
+            channel.name, channel.condition or "", channel.since, now, in_use=channel.in_use, expired=expired
         )
         recipients = [gate.recipient for gate in self.gates]
         await self.store(failing.end, channel.config_id, Finding(event, condition=channel.condition), recipients, now)

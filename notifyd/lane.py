@@ -113,6 +113,7 @@ class Lane:
             busy=self.in_flight,
             max_per_minute=self.delivery.max_per_minute,
             expire_after=self.delivery.expire_after or None,
+            retry_for=self.delivery.retry_for,
         )
 
     def _most(self) -> int:

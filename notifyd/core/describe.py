@@ -294,15 +294,20 @@ def channel_failing(
     )
 
 
-def channel_recovered(name: str, opened: str, since: datetime, now: datetime, *, in_use: bool) -> Event:
-    """The event that closes a channel_failing: it delivers again, or there is nobody any more to deliver to."""
+def channel_recovered(
+    name: str, opened: str, since: datetime, now: datetime, *, in_use: bool, expired: int = 0
+) -> Event:
+    """The event that closes a channel_failing: it delivers again, or there is nobody any more to deliver to.
+    `expired` events came too late for its people, who may not know of them yet."""
     outage = f"after an outage since {_moment(since)}"
+    late = f" {expired} {'event was' if expired == 1 else 'events were'} too old to be told to its people by then."
     return Event(
         id=event_id(opened, "recovered"),
         event_type=EventType.RECOVERED,
         severity=Severity.INFO,
         title=f"Recovered: {name}",
-        message=f"{name} delivers again, {outage}." if in_use else f"{name} is not used any more, {outage}.",
+        message=(f"{name} delivers again, {outage}." if in_use else f"{name} is not used any more, {outage}.")
+        + (late if expired else ""),
         timestamp=now,
         details={"config": name, "since": rfc3339(since)},
         closes=Closes(opened, EventType.CHANNEL_FAILING.value),

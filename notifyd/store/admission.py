@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from notifyd.core.breaker import Breaker, Standing
 from notifyd.core.plan import Recipient
+from notifyd.core.retry import DAY
 from notifyd.model import rfc3339
 from notifyd.store import lanes, rows
 from notifyd.store.dam import Room
@@ -33,6 +34,7 @@ class Capacity:
     busy: int = 0
     max_per_minute: int | None = None
     expire_after: timedelta | None = None
+    retry_for: timedelta = DAY
 
 
 @dataclass(frozen=True, slots=True)

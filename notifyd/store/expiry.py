@@ -52,6 +52,15 @@ def missed(db: Database, config_id: str, delivery_id: str) -> int:
     return count
 
 
+def untold_events(db: Database, config_id: str) -> int:
+    """How many events expired of which nobody told this config yet."""
+    found: int = db.run(
+        "SELECT COALESCE(SUM(count), 0) FROM deliveries WHERE config_id = ? AND state = 'expired' AND told_in IS NULL",
+        [config_id],
+    )[0][0]
+    return found
+
+
 def untold(db: Database, delivery_ids: Iterable[str]) -> None:
     """These deliveries are lost: what they told of what had expired is left to the next. Only in a transaction."""
     db.write_many("UPDATE deliveries SET told_in = NULL WHERE told_in = ?", [(each,) for each in delivery_ids])

@@ -17,7 +17,7 @@ from datetime import datetime
 from notifyd.core import describe
 from notifyd.core.plan import release
 from notifyd.model import Finding, Notification, Outcome, Reason, Result, rfc3339
-from notifyd.store import admission, books, dam, ends, expiry, planning, rows, tally
+from notifyd.store import admission, books, dam, ends, expiry, lapse, planning, rows, tally
 from notifyd.store.admission import Admission, Capacity
 from notifyd.store.database import Database
 from notifyd.store.lanes import Ended, fold
@@ -74,6 +74,8 @@ def turn(
         return []
     with db.transaction():
         settle(db, settled)
+        failed = (_ended(item) for item in settled if item.outcome.result is not Result.SENT)
+        lapse.give_up(db, lanes.values(), failed)
         give_back(db, returned)
         _release_held(db, lanes, now)
         if most_per_minute is None:

@@ -252,3 +252,12 @@ def test_the_words_of_a_digest_do_not_depend_on_the_clock() -> None:
     assert digest(*events) == digest(*events)
     later = describe.digest(tuple(events), 2, NOON, NOON + timedelta(hours=1), "dlv_1")
     assert later.timestamp == NOON + timedelta(hours=1)
+
+
+def test_the_end_of_an_outage_says_what_came_too_late() -> None:
+    def message(expired: int) -> str:
+        return describe.channel_recovered("ops", "evt", NOON, NOON, in_use=True, expired=expired).message
+
+    assert "too old" not in message(0)
+    assert message(1).endswith(" 1 event was too old to be told to its people by then.")
+    assert message(3).endswith(" 3 events were too old to be told to its people by then.")

@@ -7,11 +7,11 @@ from datetime import timedelta
 
 from notifyd.core.breaker import LONGEST_PAUSE, MINIMUM
 from notifyd.core.plan import Recipient
-from notifyd.model import Result
+from notifyd.model import Outcome, Result
 from notifyd.store import expiry, lanes, outbox, precedence, retention
 from notifyd.store import failing as failing_channels
 from notifyd.store.database import Database
-from notifyd.store.outbox import Claimed
+from notifyd.store.outbox import Claimed, Settled
 from tests.core.findings import announcement, finding, recovery
 from tests.core.logs import at
 from tests.store.state import DEV, OPS, State, told_by
@@ -107,6 +107,28 @@ def test_a_target_that_is_gone_costs_two_deliveries_whatever_went_well_before(db
     assert (lane(state).breaker, lane(state).failed) == ("open", 2)
     (told,) = failing_channels.to_tell(db, timedelta(0), state.now)
     assert told.dead == 2
+
+
+def test_a_plan_of_retries_ends_behind_an_open_breaker(db: Database) -> None:
+    """Once one more attempt has failed; what never had one before has a plan of its own."""
+    state = failing(db, findings=MINIMUM + 1, retry_for=timedelta(hours=6))
+    state.later(60 * 6)
+    probe = state.claim()
+    assert "dead" not in state.states  # a daemon that was off would try first
+    state.later(seconds=1)
+    state.turn(Settled(probe, Outcome(Result.RETRY, "HTTP 503"), state.now, state.now, at(600)))
+    assert state.states == ["dead"] * MINIMUM + ["retrying"]
+    ((error,),) = db.run("SELECT error FROM deliveries WHERE id = ?", [state.ids[1]])
+    assert error == "not delivered within 6h, the channel failing all the while; the last attempt: HTTP 503"
+    state.check_books()
+
+
+def test_a_plan_that_has_not_ended_goes_on(db: Database) -> None:
+    state = failing(db, findings=MINIMUM, retry_for=timedelta(hours=6))
+    state.later(60 * 5)
+    probe = state.claim()
+    state.turn(Settled(probe, Outcome(Result.RETRY, "HTTP 503"), state.now, state.now, at(600)))
+    assert set(state.states) == {"retrying"}
 
 
 def test_a_person_s_test_goes_out_at_once_and_closes_it(db: Database) -> None:
@@ -251,6 +273,7 @@ def test_what_is_too_old_is_not_sent_and_the_next_one_says_so(db: Database) -> N
     state.later(62)
     assert state.turn() == []
     assert state.states == ["expired", "expired"]
+    assert expiry.untold_events(db, "dev") == 2
     ((error,),) = db.run("SELECT DISTINCT error FROM deliveries")
     assert error == "expired: found more than 1h ago, and not delivered by now; the last attempt: HTTP 503"
     state.check_books()
