@@ -26,15 +26,6 @@ class Table(Model):
         legacy_table_names = False
 
 
-class Installation(Table):
-    """One row: a random value, made with the state DB, that makes its ids differ from those of any other."""
-
-    value = TextField()
-
-    class Meta:
-        table_name = "installation"
-
-
 class Cursor(Table):
     """Where reading a source has come to. `epoch` grows when the log restarts or is restored."""
 
@@ -416,7 +407,6 @@ class TrailRow(Table):
 
 
 TABLES: tuple[type[Table], ...] = (
-    Installation,
     Cursor,
     RunRow,
     StreakRow,
