@@ -153,7 +153,6 @@ class Daemon:
 
     def _start_schedule(self, lasting: AsyncExitStack) -> None:
         self.schedule.add(self._turn, _TURN, UTC, name="turn")
-        self.schedule.add(self._ask_store, _TURN, UTC, name="store")
         self.schedule.add(self.custody.look, _LOOK_AT_STATE, UTC, name="state file")
         self.schedule.add(self._take_up_expired, _LOOK_AT_LEASES, UTC, name="leases")
         self.schedule.add(self._prune, _PRUNE, UTC, name="retention")
@@ -298,12 +297,9 @@ class Daemon:
     # -- now and then ----------------------------------------------------------------------------
 
     async def _turn(self) -> None:
-        """The scheduler is at work."""
+        """The scheduler is at work; and so is the store thread, which may have nothing else to do."""
         self.health.turn(parts.SCHEDULER, self.clock(), ok=True)
-
-    async def _ask_store(self) -> None:
-        """Something for the store thread to do, where nobody else has anything."""
-        await self.store(_nothing)
+        self.store.nudge()
 
     async def _look_at_channels(self) -> None:
         await self.channels.look(self.settings.rules.detection())
@@ -398,7 +394,3 @@ def _provisioned(notification: NotificationSettings) -> Provisioned:
 
 def _identities(settings: Settings) -> set[str]:
     return {identity_of(notification) for notification in settings.notifications if notification.enabled}
-
-
-def _nothing(_database: Database) -> None:
-    return

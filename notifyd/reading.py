@@ -45,8 +45,7 @@ class Reading:
         self._left_behind = [thread for thread in self._left_behind if thread.alive]
         if len(self._left_behind) >= MOST_LEFT_BEHIND:
             raise self._hangs(f"{MOST_LEFT_BEHIND} reads of it hang; it is read again once one of them ends")
-        at_work = self._thread.submit(function, *args, **kwargs)
-        self._answer = answer = asyncio.wrap_future(at_work)
+        self._answer = answer = self._thread.ask(function, *args, **kwargs)
         await asyncio.wait([answer], timeout=self.settings.timeout.total_seconds())
         if answer.done() and not answer.cancelled():
             return answer.result()
@@ -62,9 +61,9 @@ class Reading:
 
     async def close(self) -> None:
         """Close the source; not for ever."""
-        closing = self._thread.submit(self.source.close)
+        closing = self._thread.ask(self.source.close)
         self._thread.close()
-        await asyncio.wait([asyncio.wrap_future(closing)], timeout=CLOSES_WITHIN)
+        await asyncio.wait([closing], timeout=CLOSES_WITHIN)
 
     def _leave_behind(self) -> None:
         """Whenever its thread comes back, it closes its connection, and ends."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from functools import partial
 from typing import cast
 
@@ -117,10 +118,10 @@ class Sender:
         while not self._stopping:
             self._woken.clear()
             try:
-                claimed = await self._turn()
+                claimed, due = await self._turn()
                 self._succeeded()
                 if not claimed and not self._settled and not self._returned:
-                    await self._rest()
+                    await self._rest(due)
             except Exception as error:
                 self._failed(error)
                 await asyncio.sleep(LOOK_AROUND)
@@ -140,7 +141,8 @@ class Sender:
             bug = None if expected else error
             log.error("the outbox cannot be used; it is tried again every second", error=text, exc_info=bug)
 
-    async def _turn(self) -> list[Claimed]:
+    async def _turn(self) -> tuple[list[Claimed], datetime | None]:
+        """What it claimed, and when something is due next where that is nothing."""
         async with self._turning:
             lanes = dict(self.lanes)
             for lane in lanes.values():
@@ -149,8 +151,8 @@ class Sender:
             settled, self._settled = self._settled, []
             returned, self._returned = self._returned, []
             try:
-                claimed = await self.store(
-                    outbox.turn, settled, capacities(lanes), self.clock(), self.most_per_minute, returned
+                claimed, due = await self.store(
+                    _turn, settled, capacities(lanes), self.clock(), self.most_per_minute, returned
                 )
             except BaseException:
                 self._settled, self._returned = settled + self._settled, returned + self._returned
@@ -158,7 +160,7 @@ class Sender:
             self._recorded(item.claimed for item in settled)
             for each in claimed:
                 self._begin(lanes[each.config_id], each, falls[each.config_id])
-        return claimed
+        return claimed, due
 
     def _recorded(self, attempts: Iterable[Claimed]) -> None:
         for claimed in attempts:
@@ -213,11 +215,9 @@ class Sender:
         self._settled.append(Settled(claimed, outcome, started, finished, retry_at))
         _say(lane, claimed, outcome, dead=self._settled[-1].dead)
 
-    async def _rest(self) -> None:
+    async def _rest(self, due: datetime | None) -> None:
         """Wait until something wakes the sender, the next delivery is due, or it is time to look around."""
-        now = self.clock()
-        due = await self.store(outbox.next_due, capacities(self.lanes), now, self.most_per_minute)
-        wait = LOOK_AROUND if due is None else (due - now).total_seconds()
+        wait = LOOK_AROUND if due is None else (due - self.clock()).total_seconds()
         try:
             await asyncio.wait_for(self._woken.wait(), min(max(wait, A_MOMENT), LOOK_AROUND))
         except TimeoutError:
@@ -227,6 +227,19 @@ class Sender:
 def capacities(lanes: Mapping[str, Lane]) -> dict[str, Capacity]:
     """What each lane can take now."""
     return {config_id: lane.capacity for config_id, lane in lanes.items()}
+
+
+def _turn(
+    database: Database,
+    settled: Sequence[Settled],
+    lanes: Mapping[str, Capacity],
+    now: datetime,
+    most_per_minute: int | None,
+    returned: Sequence[Claimed],
+) -> tuple[list[Claimed], datetime | None]:
+    """A turn; and where it claimed nothing, when something is due next, so that an idle second costs one errand."""
+    claimed = outbox.turn(database, settled, lanes, now, most_per_minute, returned)
+    return claimed, None if claimed else outbox.next_due(database, lanes, now, most_per_minute)
 
 
 def _settle_all(database: Database, settled: list[Settled], returned: list[Claimed]) -> None:

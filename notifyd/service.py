@@ -60,6 +60,7 @@ class Service:
         self._state = sqlite_path(settings.daemon.state)
         self._notice = Notice(os.getpid(), rfc3339(utc_now()))
         self._said_stuck: list[str] = []
+        self._worker = Worker("settings")
 
     async def run(self) -> None:
         """See `serve`."""
@@ -153,7 +154,7 @@ class Service:
         notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}", "STATUS=reading the settings again")
         problems: tuple[str, ...] = ()
         try:
-            settings = await _loaded_again(self.daemon.settings)
+            settings = await self._loaded_again()
             await self.daemon.reload(settings)
         except NotifydError as error:
             problems = tuple(str(error).splitlines())
@@ -167,25 +168,25 @@ class Service:
         await self._post(reloads=self._notice.reloads + 1, reloaded_at=rfc3339(utc_now()), problems=problems)
         notify("READY=1", *await self._lines())
 
+    async def _loaded_again(self) -> Settings:
+        """The settings file as it is now. Plugins may take their time to be imported, so not on the loop."""
+        old = self.daemon.settings
+        settings = await self._worker.ask(load, old.path)
+        if settings.daemon.state != old.daemon.state:
+            raise NotifydError(f"{old.path}: daemon.state: cannot change at a reload: restart notifyd")
+        return settings
+
     async def _post(self, **news: Any) -> None:
         """Put up what the commands are to know. That they do not learn it is no reason to end."""
         settings = self.daemon.settings
         salt = self._notice.outline.get("salt")
-        texts = await asyncio.to_thread(outline, settings.document, settings.registry, salt)
+        texts = await self._worker.ask(outline, settings.document, settings.registry, salt)
         self._notice = replace(self._notice, outline=texts, **news)
         try:
             notice.post(self._state, self._notice)
         except OSError as error:
             path, why = notice.path_of(self._state), error.strerror or str(error)
             log.warning("the commands will not know how the settings stand", file=str(path), why=why)
-
-
-async def _loaded_again(old: Settings) -> Settings:
-    """The settings file as it is now. Plugins may take their time to be imported, so not on the loop."""
-    settings = await asyncio.wrap_future(Worker("settings").submit(load, old.path))
-    if settings.daemon.state != old.daemon.state:
-        raise NotifydError(f"{old.path}: daemon.state: cannot change at a reload: restart notifyd")
-    return settings
 
 
 def _signals() -> tuple[asyncio.Event, asyncio.Event]:

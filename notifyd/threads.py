@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -46,6 +48,27 @@ class Worker:
         self._waiting.put(turn)
         return future
 
+    def ask(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[T]:
+        """The same for who waits on an event loop; with half of the locks that a concurrent Future takes.
+
+        What is cancelled before its turn is not run; what has begun ends, and nobody hears of it.
+        """
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[T] = loop.create_future()
+
+        def turn() -> None:
+            if answer.cancelled():
+                return
+            try:
+                settle = partial(_settle, answer, function(*args, **kwargs), None)
+            except BaseException as error:
+                settle = partial(_settle, answer, None, error)
+            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+                loop.call_soon_threadsafe(settle)
+
+        self._waiting.put(turn)
+        return answer
+
     def close(self) -> None:
         """End after what is queued; it does not wait for that."""
         self._waiting.put(None)
@@ -55,6 +78,15 @@ class Worker:
         while turn := self._waiting.get():
             turn()
             del turn  # what it holds is not kept until the next one
+
+
+def _settle(answer: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
+    if answer.cancelled():
+        return
+    if error is None:
+        answer.set_result(result)
+    else:
+        answer.set_exception(error)
 
 
 def _name_for_the_system(name: str) -> None:

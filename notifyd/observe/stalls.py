@@ -20,7 +20,6 @@ import structlog
 STANDSTILL = 1.0
 """Seconds without a turn after which somebody is to blame."""
 
-_BEAT = 0.25
 _LIBRARY = str(Path(threading.__file__).parent)
 
 Blames = Callable[[FrameType, str], str | None]
@@ -33,7 +32,7 @@ class StallWatch:
     """Watches the loop that it is started on, until it is stopped."""
 
     def __init__(self, blames: Blames, standstill: float = STANDSTILL) -> None:
-        self._blames, self._standstill = blames, standstill
+        self._blames, self._standstill, self._beats = blames, standstill, standstill / 2
         self._moved = time.monotonic()
         self._stopped = threading.Event()
         self._beating: asyncio.TimerHandle | None = None
@@ -56,11 +55,11 @@ class StallWatch:
 
     def _beat(self) -> None:
         self._moved = time.monotonic()
-        self._beating = asyncio.get_running_loop().call_later(_BEAT, self._beat)
+        self._beating = asyncio.get_running_loop().call_later(self._beats, self._beat)
 
     def _watch(self) -> None:
         began = 0.0
-        while not self._stopped.wait(_BEAT):
+        while not self._stopped.wait(self._beats):
             seconds = time.monotonic() - self._moved
             if seconds > self._standstill:
                 began = began or self._moved

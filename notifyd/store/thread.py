@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 from collections.abc import Callable
 from typing import Concatenate, ParamSpec, TypeVar
@@ -39,8 +38,11 @@ class StoreThread:
 
         Raises StoreError where the database refuses: locked, full, broken. A bug of ours stays what it is.
         """
-        future = self._worker.submit(lambda: self._turn(function, *args, **kwargs))
-        return await asyncio.wrap_future(future)
+        return await self._worker.ask(lambda: self._turn(function, *args, **kwargs))
+
+    def nudge(self) -> None:
+        """Have the thread take a turn, for nothing but to show that it does; nobody waits for it."""
+        self._worker.submit(self._turn, _nothing)
 
     async def close(self) -> None:
         """Close the connection and the thread, after what is queued."""
@@ -61,6 +63,10 @@ class StoreThread:
             return result
         finally:
             self._turned(note)
+
+
+def _nothing(_database: Database) -> None:
+    return
 
 
 def _nobody(_note: str) -> None:
