@@ -131,7 +131,8 @@ class SourceSettings(Table):
     name: Name = Field(description="What people call it; unique.")
     id: Name = Field(
         default_factory=lambda data: data["name"],
-        description="Its identity in the state database. Default: its name. Keep it when you rename the source.",
+        description="Its identity in the state database and in ids: for one receiver of several daemons, each its own. "
+        "Default: its name. Keep it when you rename the source.",
     )
     enabled: bool = Field(True, description="false: not read.")
     url: SourceUrl = Field(description="The database, opened read-only: sqlite:///FILE, postgresql://… or mysql://…")
