@@ -34,6 +34,7 @@ from notifyd.saved import SavedConfigs
 from notifyd.schedule import Schedule
 from notifyd.sender import Sender, capacities
 from notifyd.settings import NotificationSettings, Settings, SourceSettings, sqlite_path
+from notifyd.sources import read_up_to
 from notifyd.store import configs, cursors, expiry, outbox, retention, set_back
 from notifyd.store.configs import Provisioned
 from notifyd.store.database import Database, StoreError, open_database
@@ -292,6 +293,7 @@ class Daemon:
             saved=self.saved,
             wake=self.sender.wake,
             give_way=self.right_of_way.give,
+            read_up_to=read_up_to,
         )
 
     # -- now and then ----------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from notifyd.sources.batch import About, Batch, Cursor, SetAside, Start
 from notifyd.sources.errors import SourceError
 from notifyd.sources.rewind import Target, target_of
 from notifyd.sources.source import Source
-from notifyd.sources.standing import Lag, Standing, lag, same_log, standing
+from notifyd.sources.standing import Lag, Standing, lag, read_up_to, same_log, standing
 
 __all__ = [
     "About",
@@ -20,6 +20,7 @@ __all__ = [
     "Target",
     "lag",
     "open_source",
+    "read_up_to",
     "same_log",
     "standing",
     "target_of",

@@ -54,6 +54,15 @@ def standing(cursor: Cursor) -> Standing:
     return Standing(text, place.newest, sum(len(gap.ranges) for gap in place.gaps), begins)
 
 
+def read_up_to(cursor: Cursor) -> tuple[str | None, int | None]:
+    """The place in words, and its gaps; (None, None) where the cursor is none of ours."""
+    try:
+        found = standing(cursor)
+    except SourceError:
+        return None, None
+    return found.text, found.gaps
+
+
 def same_log(cursor: Cursor, settings: SourceSettings) -> bool:
     """Whether the cursor is a place in what the settings read: the same database, and the same of it."""
     if not settings.url.resolved:

@@ -21,7 +21,8 @@ from notifyd.store.thread import StoreThread
 class Reach:
     """`read` runs what reads the state DB, `write` what writes it; `wake` tells the sender that something is due.
 
-    `give_way` returns when no poll is at work, or soon.
+    `give_way` returns when no poll is at work, or soon. `read_up_to` makes a cursor the words of a person ("key 4711"),
+    and says how many gaps it waits for.
     """
 
     settings: Settings
@@ -34,6 +35,7 @@ class Reach:
     saved: SavedConfigs
     wake: Callable[[], None]
     give_way: Callable[[], Awaitable[None]]
+    read_up_to: Callable[[str], tuple[str | None, int | None]]
 
 
 def _reach(request: Request) -> Reach:

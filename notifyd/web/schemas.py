@@ -202,7 +202,8 @@ class Source(Shape):
 
     source_id: str
     name: str
-    cursor: str | None
+    read_up_to: str | None
+    gaps: int | None
     epoch: int | None
     started_at: datetime | None
     read_at: datetime | None

@@ -18,7 +18,7 @@ from notifyd.web.answers import answer, listing
 from notifyd.web.described import problems
 from notifyd.web.incoming import Flag, Limit, Offset, Paging, Word
 from notifyd.web.incoming import Query as Parameters
-from notifyd.web.reach import Within
+from notifyd.web.reach import Reach, Within
 
 router = APIRouter(tags=["status"])
 
@@ -54,7 +54,7 @@ async def list_sources(reach: Within) -> Response:
     configured = {source.id: source for source in reach.settings.sources}
     known = await reach.read(reads.sources)
     new = configured.keys() - {state.source_id for state in known}
-    read = [_source(reads.as_json(state), configured.get(state.source_id)) for state in known]
+    read = [_source(_read(state, reach), configured.get(state.source_id)) for state in known]
     return listing([*read, *(_source(_nothing(source), source) for key, source in configured.items() if key in new)])
 
 
@@ -62,9 +62,20 @@ def _source(state: dict[str, Any], source: SourceSettings | None) -> dict[str, A
     return {**state, "in_file": source is not None, "enabled": source is not None and source.enabled}
 
 
+def _read(state: reads.SourceState, reach: Reach) -> dict[str, Any]:
+    """With the place of its cursor in words, as `notifyd sources` has it."""
+    text, gaps = reach.read_up_to(state.cursor)
+    return {**_without_cursor(reads.as_json(state)), "read_up_to": text, "gaps": gaps}
+
+
+def _without_cursor(state: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in state.items() if name != "cursor"}
+
+
 def _nothing(source: SourceSettings) -> dict[str, Any]:
     """A source that was never read."""
-    return {**dict.fromkeys(reads.SourceState.__slots__), "source_id": source.id, "name": source.name}
+    nothing = _without_cursor(dict.fromkeys(reads.SourceState.__slots__))
+    return {**nothing, "read_up_to": None, "gaps": None, "source_id": source.id, "name": source.name}
 
 
 class ScheduleQuery(Parameters):

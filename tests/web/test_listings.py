@@ -145,6 +145,7 @@ async def test_sources_and_schedules(api: Api, sink: HttpSink, jobs: JobLog) -> 
     await sink.wait_for(4)
     (source,) = (await api.get("/sources"))["items"]
     assert (source["name"], source["in_file"], source["enabled"], source["error"]) == ("jobs", True, True, None)
+    assert (source["read_up_to"], source["gaps"], "cursor" in source) == ("key 4", 0, False)
     failing = (await api.get("/schedules", failing="true"))["items"]
     assert [(each["schedule_id"], each["failed_runs"]) for each in failing] == [("nightly", 3)]
     assert failing[0]["announced"]
