@@ -268,7 +268,7 @@ class Daemon:
             readers = Readers(sqlite_path(self.settings.daemon.state))
             working.push_async_callback(readers.close)
             await readers.start()
-            self.server = HttpServer(create_app(self._reach(readers)), self.settings.http)
+            self.server = HttpServer(create_app(self._reach(readers)), self.settings.http, self.right_of_way)
             await self.server.start()
             working.push_async_callback(self.server.stop)
 
@@ -292,7 +292,6 @@ class Daemon:
             write=self.store,
             saved=self.saved,
             wake=self.sender.wake,
-            give_way=self.right_of_way.give,
             read_up_to=read_up_to,
         )
 

@@ -1,4 +1,4 @@
-"""Polls go first: what is asked over HTTP waits while one is at work, but never for long.
+"""Polls go first: what is asked over HTTP waits, unread, while one is at work, but never for long.
 
 Python runs one thread at a time. A poll takes some milliseconds of every second; two hundred requests a second would
 each make it wait for a little, and together for half as long again.
@@ -33,6 +33,11 @@ class RightOfWay:
             self._at_work -= 1
             if not self._at_work:
                 self._free.set()
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether somebody is at work now."""
+        return self._at_work > 0
 
     async def give(self) -> None:
         """Wait until nobody is at work, or long enough."""

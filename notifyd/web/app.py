@@ -48,7 +48,7 @@ def create_app(reach: Reach) -> FastAPI:
     app.include_router(_api())
     app.add_middleware(Head)
     app.add_middleware(Authentication, reach=reach)
-    app.add_middleware(Limits, give_way=reach.give_way)
+    app.add_middleware(Limits)
     tell_problems(app)
     app.openapi = cache(lambda: document(app, reach.settings))  # type: ignore[method-assign]
     return app

@@ -1,9 +1,8 @@
-"""How much a client may send, how long it may take, and who goes first: before anything looks at the request."""
+"""How much a client may send, and how long it may take: before anything looks at the request."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -28,14 +27,13 @@ _CLOSE = {"Connection": "close"}
 class Limits:
     """ASGI middleware: reads the body whole, within its bounds, and hands on a request that is all there."""
 
-    def __init__(self, app: ASGIApp, give_way: Callable[[], Awaitable[None]], slowest: float = SLOWEST_BODY) -> None:
-        self.app, self.give_way, self.slowest = app, give_way, slowest
+    def __init__(self, app: ASGIApp, slowest: float = SLOWEST_BODY) -> None:
+        self.app, self.slowest = app, slowest
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        await self.give_way()
         try:
             _check_head(scope)
             async with asyncio.timeout(self.slowest):

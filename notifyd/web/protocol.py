@@ -1,4 +1,4 @@
-"""HTTP/1.1 for clients that may be slow, or mean to be."""
+"""HTTP/1.1 for clients that may be slow, or mean to be, and that all wait while a poll is at work."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from notifyd.right_of_way import RightOfWay
 
 SLOWEST_HEADERS = 10.0
 """Seconds that the head of a request may take to arrive; uvicorn alone would wait for ever."""
@@ -23,6 +25,11 @@ class Protocol(H11Protocol):
 
     slowest = SLOWEST_HEADERS
     _deadline: asyncio.TimerHandle | None = None
+    _waiting: asyncio.Task[None] | None = None
+
+    def __init__(self, *args: Any, way: RightOfWay, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._way = way
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A connection has to say something soon."""
@@ -35,7 +42,22 @@ class Protocol(H11Protocol):
         self._expect()
 
     def data_received(self, data: bytes) -> None:
-        """A part of a head, or of a body; the time for the head ends when the request begins."""
+        """A part of a head, or of a body. A request waits where somebody goes first: to read it already takes time."""
+        if self._way.is_taken and self._is_idle():
+            self.flow.pause_reading()
+            self._waiting = self.loop.create_task(self._read_later(data))
+        else:
+            self._read(data)
+
+    async def _read_later(self, data: bytes) -> None:
+        await self._way.give()
+        if not self.transport.is_closing():
+            self._read(data)
+            if self._is_idle():
+                self.flow.resume_reading()
+
+    def _read(self, data: bytes) -> None:
+        """The time for the head ends when the request begins."""
         before = self.cycle
         super().data_received(data)
         if self.cycle is not before:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -21,7 +21,7 @@ from notifyd.store.thread import StoreThread
 class Reach:
     """`read` runs what reads the state DB, `write` what writes it; `wake` tells the sender that something is due.
 
-    `give_way` returns when no poll is at work, or soon. `read_up_to` makes a cursor the words of a person ("key 4711"),
+    `read_up_to` makes a cursor the words of a person ("key 4711"),
     and says how many gaps it waits for.
     """
 
@@ -34,7 +34,6 @@ class Reach:
     write: StoreThread
     saved: SavedConfigs
     wake: Callable[[], None]
-    give_way: Callable[[], Awaitable[None]]
     read_up_to: Callable[[str], tuple[str | None, int | None]]
 
 

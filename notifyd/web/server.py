@@ -9,6 +9,7 @@ import os
 import socket
 import ssl
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -16,6 +17,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from notifyd.errors import NotifydError
+from notifyd.right_of_way import RightOfWay
 from notifyd.settings import HttpSettings
 from notifyd.web.protocol import Protocol
 
@@ -37,8 +39,8 @@ class _Server(uvicorn.Server):
 class HttpServer:
     """Serves an application, as the settings say, until it is stopped."""
 
-    def __init__(self, app: FastAPI, settings: HttpSettings) -> None:
-        self.app, self.settings = app, settings
+    def __init__(self, app: FastAPI, settings: HttpSettings, way: RightOfWay) -> None:
+        self.app, self.settings, self.way = app, settings, way
         self.port = 0  # where the settings leave it to the system
         self._server: _Server
         self._task: asyncio.Task[None] | None = None
@@ -48,7 +50,7 @@ class HttpServer:
         tls = self._tls()
         bound = self._bind()
         self.port = bound.getsockname()[1] if self.settings.address else 0
-        self._server = _Server(_config(self.app, tls))
+        self._server = _Server(_config(self.app, tls, self.way))
         self._task = asyncio.create_task(self._server.serve(sockets=[bound]), name="http")
 
     async def stop(self) -> None:
@@ -76,10 +78,10 @@ class HttpServer:
         return context
 
 
-def _config(app: FastAPI, tls: ssl.SSLContext | None) -> uvicorn.Config:
+def _config(app: FastAPI, tls: ssl.SSLContext | None, way: RightOfWay) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=Protocol,
+        http=partial(Protocol, way=way),  # type: ignore[arg-type]  # all that makes one will do
         ssl_context_factory=(lambda _config, _default: tls) if tls else None,
         log_config=None,
         access_log=False,

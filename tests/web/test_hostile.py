@@ -106,11 +106,7 @@ async def test_a_body_that_never_ends_is_given_up() -> None:
         sent.append(message)
 
     request = {"type": "http", "raw_path": b"/", "query_string": b"", "headers": []}
-
-    async def give_way() -> None:
-        return None
-
-    await Limits(app, give_way, slowest=0.1)(request, receive, send)
+    await Limits(app, slowest=0.1)(request, receive, send)
     assert sent[0]["status"] == 408
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import ssl
 import stat
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import uvicorn
 
 from notifyd.daemon import Daemon
 from notifyd.errors import NotifydError
+from notifyd.right_of_way import LONGEST_WAIT
 from notifyd.settings import HttpSettings
 from notifyd.web.protocol import Protocol
 from notifyd.web.server import HttpServer
@@ -54,12 +57,14 @@ async def test_a_socket_that_a_crash_left_is_replaced_and_somebodys_is_not(
         left.bind(str(path))
     daemon = await run(site, clock)
     with pytest.raises(NotifydError, match=f"http.listen: unix:{path} cannot be used: Address already in use"):
-        await HttpServer(daemon.server.app, daemon.settings.http).start()
+        await HttpServer(daemon.server.app, daemon.settings.http, daemon.right_of_way).start()
     assert await health(httpx.AsyncHTTPTransport(uds=str(path))) == 200
     await daemon.stop()
     (site.folder / "file").write_text("not a socket")
     with pytest.raises(NotifydError, match="cannot be used"):
-        await HttpServer(daemon.server.app, HttpSettings(listen=f"unix:{site.folder}/file")).start()
+        await HttpServer(
+            daemon.server.app, HttpSettings(listen=f"unix:{site.folder}/file"), daemon.right_of_way
+        ).start()
     assert (site.folder / "file").read_text() == "not a socket"
 
 
@@ -159,7 +164,9 @@ async def test_a_head_that_never_ends_is_given_up(api: Api) -> None:
     config.load()
     server = uvicorn.Server(config)
     loop = asyncio.get_running_loop()
-    listening = await loop.create_server(lambda: Impatient(config, server.server_state, {}), "127.0.0.1", 0)
+    listening = await loop.create_server(
+        lambda: Impatient(config, server.server_state, {}, way=api.daemon.right_of_way), "127.0.0.1", 0
+    )
     port = listening.sockets[0].getsockname()[1]
     async with asyncio.timeout(5):
         for start in (b"", b"GET /healthz HT", b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /hea"):
@@ -183,3 +190,39 @@ async def test_connections_that_say_nothing_keep_nobody_out(api: Api) -> None:
     assert (await api.ask("GET", "/status")).status_code == 200
     for writer in kept:
         writer.close()
+
+
+async def test_a_request_waits_while_a_poll_is_at_work_but_not_for_long(api: Api, said: Said) -> None:
+    """However it comes: in one piece, in two, behind another, and with a body."""
+    get = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    body = b"x" * 100_000
+    post = b"POST /api/notifications/test HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n"
+    for pieces, expected in (([get], 1), ([get[:9], get[9:]], 1), ([get + get], 2), ([post, body], 1)):
+        reader, writer = await asyncio.open_connection("127.0.0.1", api.daemon.server.port)
+        begun = time.monotonic()
+        with api.daemon.right_of_way.taken():
+            for piece in pieces:
+                writer.write(piece)
+                await asyncio.sleep(0.001)
+            async with asyncio.timeout(5):
+                for _ in range(expected):
+                    status = await reader.readuntil(b"\r\n")
+                    assert status.split()[1] == (b"401" if pieces[0] is post else b"200")
+                    assert time.monotonic() - begun >= LONGEST_WAIT * 0.9
+                    length = re.search(rb"(?i)content-length: (\d+)", await reader.readuntil(b"\r\n\r\n"))
+                    assert length
+                    await reader.readexactly(int(length[1]))
+        writer.close()
+    assert not said.tracebacks
+
+
+async def test_a_client_that_leaves_while_it_waits_is_no_fault(api: Api, said: Said) -> None:
+    with api.daemon.right_of_way.taken():
+        for _ in range(20):
+            _, writer = await asyncio.open_connection("127.0.0.1", api.daemon.server.port)
+            writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            await writer.drain()
+            await asyncio.sleep(0.001)
+            writer.transport.abort()
+    assert (await api.ask("GET", "/status")).status_code == 200
+    assert not said.tracebacks
