@@ -303,7 +303,7 @@ async def test_no_secret_is_in_what_is_kept_and_said(
 async def test_a_quick_endpoint_has_many_claimed_and_one_that_fails_gives_them_back(
     site: Site, jobs: JobLog, sink: HttpSink, running: Running
 ) -> None:
-    site.write(sources=[jobs.source("jobs")], notifications=[webhook("hook", sink.url, timeout="30s")])
+    site.write(sources=[jobs.source("jobs")], notifications=[webhook("hook", sink.url, timeout="3s")])
     claimed = "SELECT COUNT(*) FROM deliveries WHERE state = 'sending'"
     asked = most = 0
 
