@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit, urlunsplit
 
 from notifyd.api import Options
 from notifyd.api.options import settings_only
@@ -67,12 +68,23 @@ class Body:
     own: Mapping[str, Any] = field(repr=False)
 
     def differences(self, other: Body) -> Iterator[tuple[str, object, object]]:
-        """(field, what it shows here, and there) of each field that is another in `other`."""
+        """(field, what it shows here, and there) of each field that is another in `other`.
+
+        Of a secret URL it shows where it leads, so that the audit trail says who sent things elsewhere.
+        """
         here, there = _flat({**self.shown, "config": self.own}), _flat({**other.shown, "config": other.own})
         shown_here, shown_there = _flat(self.shown), _flat(other.shown)
         for name in sorted(here.keys() | there.keys()):
             if here.get(name) != there.get(name):
-                yield name, shown_here.get(name), shown_there.get(name)
+                yield name, _led(shown_here.get(name), here.get(name)), _led(shown_there.get(name), there.get(name))
+
+
+def _led(shown: object, own: object) -> object:
+    """What is shown of a value: of a masked URL scheme, host and port too."""
+    if shown != MASK or not isinstance(own, str) or not own.startswith(("http://", "https://")):
+        return shown
+    parts = urlsplit(own)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], f"/{MASK}", "", ""))
 
 
 class SharedOptions:
@@ -241,6 +253,11 @@ def _unmask(report: _Report, channel: Registered[Any], table: dict[str, Any], ol
     kind, own = channel.cls.Options, table["config"]
     same = old is not None and old.shown.get("notification_type") == channel.name
     before = old.own if old is not None and same else {}
+    for path, found in secrets_in(kind, own):
+        if found != MASK and MASK in str(found):
+            report.add(
+                (*_AT, "config", *path), f'"{MASK}" stands for a whole secret, not for a part; give the whole text'
+            )
     keeps = kept(kind, own)
     for path in keeps:
         secret = at(before, path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from datetime import UTC, datetime
@@ -26,18 +27,27 @@ _RFC3339 = re.compile(
 
 
 async def json_body(request: Request) -> Any:
-    """The body of a request as JSON (RFC 8259): UTF-8, no NaN, not too deep."""
+    """The body of a request as JSON (RFC 8259): UTF-8, no NaN, not too deep, no name twice."""
     kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if kind != "application/json" and not kind.endswith("+json"):
         raise Problem(415, "the body must be JSON, with Content-Type: application/json")
+    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise Problem(415, "the body may not be compressed: send it without Content-Encoding")
     raw = await request.body()
     if not raw:
         raise Problem(400, "there is no body; expected JSON")
     try:
         body = from_json(raw, allow_inf_nan=False, cache_strings=False)
+        json.loads(raw, object_pairs_hook=_named_once, parse_int=str)
     except ValueError as error:
         raise Problem(400, f"the body is not JSON: {error}") from None
     return _plain(body, DEEPEST)
+
+
+def _named_once(pairs: list[tuple[str, Any]]) -> None:
+    """Refuse a name that is given twice: which one would count?"""
+    if twice := next((name for name, count in Counter(name for name, _ in pairs).items() if count > 1), None):
+        raise Problem(400, f"the body names {twice!a:.80} twice in one object")
 
 
 def _plain(value: Any, levels: int) -> Any:

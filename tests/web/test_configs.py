@@ -308,6 +308,10 @@ async def test_a_mask_without_a_secret_behind_it_is_refused(api: Api, sink: Http
         await api.put(f"/configs/{made['id']}", masked, 422),  # that was another channel's
     ):
         assert problem["errors"][0]["pointer"] == "#/config/webhook_url"
+    for part in (f"{MASK}x", f"https://x.example/{MASK}"):
+        problem = await api.patch(f"/configs/{made['id']}", {"config": {"url": part}}, 422)
+        assert problem["errors"][0]["pointer"] == "#/config/url"
+        assert "not for a part" in problem["detail"]
     shorter = {**made["config"], "signing_secrets": []}
     await api.put(f"/configs/{made['id']}", {**made, "config": shorter})
     problem = await api.put(f"/configs/{made['id']}", made, 422)

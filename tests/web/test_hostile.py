@@ -43,6 +43,7 @@ NOT_JSON: list[tuple[bytes, str]] = [
     (gzip.compress(json.dumps(SLACK).encode()), "is not JSON"),
     (b'{"name": "\\ud800"}', "is not JSON"),
     (b"\0" * 100, "is not JSON"),
+    (b'{"name": "a", "config": {"x": 1, "x": 2}}', "names 'x' twice"),
     (nested(33), "nested deeper"),
     (deep(40), "nested deeper"),
     (nested(100_000), "is not JSON"),
@@ -75,6 +76,9 @@ async def test_another_type_than_json_is_refused(api: Api) -> None:
     ):
         answer = await api.ask("POST", "/configs", content=body, headers={"content-type": kind})
         assert (answer.status_code, answer.json()["error"][:21]) == (415, "the body must be JSON"), kind
+    for coding in ("gzip", "br", "deflate, gzip"):
+        answer = await api.ask("POST", "/configs", content=body, headers={**JSON, "content-encoding": coding})
+        assert (answer.status_code, "Content-Encoding" in answer.json()["error"]) == (415, True), coding
     for kind in ("application/json; charset=utf-8", "Application/JSON", "application/merge-patch+json"):
         assert (await api.ask("POST", "/configs", content=body, headers={"content-type": kind})).status_code == 201
 
