@@ -23,8 +23,9 @@ from notifyd.model import Outcome, Reason, Result
 from notifyd.observe.health import SENDER, Health
 from notifyd.store import outbox
 from notifyd.store.admission import Capacity
+from notifyd.store.claim import Claimed
 from notifyd.store.database import Database
-from notifyd.store.outbox import Claimed, Settled
+from notifyd.store.outbox import Settled
 from notifyd.store.thread import StoreThread
 
 LOOK_AROUND = 1.0

@@ -25,9 +25,10 @@ from notifyd.saved import SavedBodies
 from notifyd.settings import NotificationSettings, Settings, load, parse_duration
 from notifyd.settings.wording import did_you_mean
 from notifyd.store import configs, outbox, reads, trail, trials
+from notifyd.store.claim import Claimed
 from notifyd.store.database import Database
 from notifyd.store.lock import Lock
-from notifyd.store.outbox import Claimed, Settled
+from notifyd.store.outbox import Settled
 from notifyd.store.reads import Attempt
 from notifyd.store.trail import Deed
 

@@ -26,9 +26,10 @@ from notifyd.poller import Poller
 from notifyd.settings import Settings, SourceSettings
 from notifyd.store import configs, outbox
 from notifyd.store.admission import Capacity
+from notifyd.store.claim import Claimed
 from notifyd.store.configs import Provisioned
 from notifyd.store.database import open_database
-from notifyd.store.outbox import Claimed, Settled
+from notifyd.store.outbox import Settled
 from notifyd.store.thread import StoreThread
 from tests.sinks.log import JobLog, SyncLog
 from tests.sources.conftest import mariadb as mariadb

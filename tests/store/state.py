@@ -11,10 +11,11 @@ from notifyd.core.plan import Recipient
 from notifyd.model import Finding, Outcome, Result, Verdict
 from notifyd.store import audit, commit, cursors, outbox
 from notifyd.store.admission import Capacity
+from notifyd.store.claim import Claimed
 from notifyd.store.commit import Committed, Polled
 from notifyd.store.database import Database
 from notifyd.store.models import TABLES
-from notifyd.store.outbox import Claimed, Settled
+from notifyd.store.outbox import Settled
 from tests.core.logs import NOON
 
 OPS = Recipient("ops", "ops")

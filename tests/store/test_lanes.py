@@ -10,8 +10,9 @@ from notifyd.core.plan import Recipient
 from notifyd.model import Outcome, Result
 from notifyd.store import expiry, lanes, outbox, precedence, retention
 from notifyd.store import failing as failing_channels
+from notifyd.store.claim import Claimed
 from notifyd.store.database import Database
-from notifyd.store.outbox import Claimed, Settled
+from notifyd.store.outbox import Settled
 from tests.core.findings import announcement, finding, recovery
 from tests.core.logs import at
 from tests.store.state import DEV, OPS, State, told_by

@@ -11,9 +11,10 @@ import pytest
 from notifyd.core.ids import delivery_id
 from notifyd.model import Drop, EventType, Finding, Hold, Outcome, Reason, Result, Severity
 from notifyd.store import books, configs, outbox
+from notifyd.store.claim import SAMPLES
 from notifyd.store.configs import Provisioned
 from notifyd.store.database import Database
-from notifyd.store.outbox import SAMPLES, Settled
+from notifyd.store.outbox import Settled
 from tests.core.findings import announcement, finding, recovery
 from tests.core.logs import NOON, at
 from tests.store.state import DEV, LEASE, OPS, Delivery, State, told_by

@@ -15,8 +15,8 @@ from notifyd.core.detect import detect
 from notifyd.core.rules import Rules
 from notifyd.model import Drop, Finding, Hold, Pass, Result, Verdict
 from notifyd.store import memory, outbox
+from notifyd.store.claim import Claimed
 from notifyd.store.database import Database
-from notifyd.store.outbox import Claimed
 from notifyd.store.planning import LOST
 from tests.core.logs import LAW, NOON, RUNS, row
 from tests.store.state import DEV, OPS, SOURCE, State, emptied, told_by
