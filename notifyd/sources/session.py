@@ -83,6 +83,8 @@ class Session:
         warnings = []
         if self.database.sorts(f"SELECT {order} FROM {relation.sql} ORDER BY {order} DESC LIMIT 1"):
             warnings.append(f"{relation.name} has no index on {order.removeprefix('t.')}: each poll reads all of it")
+        if key := self._key_without_index():
+            warnings.append(f"{relation.name} has no index on {key}: each look at rows that run reads all of it")
         if self.rewatch is not None and not self.strategy.sees_changes and self.log.selection.changes is not None:
             changed = self.log.selection.changes.removeprefix("t.")
             warnings.append(
@@ -96,6 +98,15 @@ class Session:
         gaps = sum(len(gap.ranges) for gap in place.gaps) if place else 0
         text = f"{self.strategy.about(self.log)}{self._again()}"
         return About(self.strategy.name, text, gaps, tuple(warnings), ahead)
+
+    def _key_without_index(self) -> str | None:
+        """What rows are looked up by, where that is neither their order nor indexed."""
+        key = self.log.sought("key")
+        if key == self.strategy.order:
+            return None
+        sql = f"SELECT {key} FROM {self.log.relation.sql} ORDER BY {key} DESC LIMIT 1"
+        column = self.settings.columns.key
+        return (", ".join(column.parts) or column.column) if self.database.sorts(sql) else None
 
     def _again(self) -> str:
         """What is seen of a row that is run again in place, where the strategy does not see it."""

@@ -75,9 +75,7 @@ class SyncLog:
 
     def having(self, field: str, values: Sequence[str]) -> tuple[str, Parameters]:
         """The condition that a field which is a plain column has one of these values, and its parameters."""
-        kind, expression = self.selection.kind(field), self.selection.plain(field)
-        if kind not in (Kind.ANY, Kind.NUMBER, Kind.TEXT, Kind.UUID):
-            expression = self.database.text(str(expression))
+        kind, expression = self.selection.kind(field), self.sought(field)
         parameters: dict[str, Any] = {}
         for n, value in enumerate(values):
             if kind is Kind.ANY or (kind not in (Kind.NUMBER, Kind.UUID) and "\0" not in value):
@@ -87,6 +85,12 @@ class SyncLog:
             if kind is Kind.UUID and (identifier := _uuid(value)):
                 parameters[f"uuid{n}"] = identifier
         return (f"{expression} IN ({_names(parameters)})" if parameters else "1 = 0"), parameters
+
+    def sought(self, field: str) -> str:
+        """The SQL that a field's values are compared with; what neither is a number nor a text is compared as text."""
+        expression = str(self.selection.plain(field))
+        plain = self.selection.kind(field) in (Kind.ANY, Kind.NUMBER, Kind.TEXT, Kind.UUID)
+        return expression if plain else self.database.text(expression)
 
     def statement(self, order: str, where: str, direction: str = "", also: Collection[str] = ()) -> str:
         """The SQL of a read: a row's place, the selection, and what else is asked for, `:limit` times."""

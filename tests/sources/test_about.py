@@ -79,6 +79,15 @@ def test_an_index_that_is_missing_is_named(place: Server, tmp_path: Path) -> Non
     source.close()
 
 
+def test_a_key_without_an_index_is_named(place: Server, tmp_path: Path) -> None:
+    """Rows that run, and those that have just ended, are looked up by it at nearly every poll."""
+    place.run("DROP INDEX jobs_by_name ON jobs" if place.kind == "mysql" else "DROP INDEX jobs_by_name")
+    source = source_of(place, tmp_path, "name", 'cursor = "timestamp"')
+    (warning,) = source.about(None, datetime.now(UTC)).warnings
+    assert warning == 'table "jobs" has no index on name: each look at rows that run reads all of it'
+    source.close()
+
+
 def test_a_clock_that_differs_is_told(server: Server, tmp_path: Path) -> None:
     create(server)
     source = source_of(server, tmp_path)

@@ -53,9 +53,12 @@ class Outages(Chaos):
         kills: int,
         restarts: int,
         load: Load,
+        windows: tuple[str, str] = ("2s", "30s"),
+        life: float = LONGEST_LIFE,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.servers, self.machines, self.load = servers, machines, load
+        self.windows, self.life = windows, life
         self.kills, self.restarts, self.say = kills, restarts, say
         self.random = random.Random(seed)
         self.site = Site(folder)
@@ -96,7 +99,8 @@ class Outages(Chaos):
             }
             for kind, server in self.servers.items()
         ]  # fmt: skip
-        configs = [webhook("digests", sink.url, window="2s"), webhook("ops", sink.url, window="30s")]
+        short, long = self.windows
+        configs = [webhook("digests", sink.url, window=short), webhook("ops", sink.url, window=long)]
         self.site.write(sources=sources, notifications=configs)
 
     async def _keep_killing(self) -> None:
@@ -104,7 +108,7 @@ class Outages(Chaos):
         warm, restarts = await Warm(self.site.file).start(), None
         for number in range(1, self.kills + 1):
             pid = await warm.fork()
-            await asyncio.sleep(self.random.uniform(0, LONGEST_LIFE))
+            await asyncio.sleep(self.random.uniform(0, self.life))
             await warm.kill(pid)
             self.killed = number
             self._look_at_progress()
