@@ -46,7 +46,8 @@ def plan_of(db: Database, statement: str) -> list[str]:
 def walks(plan: list[str]) -> bool:
     """Whether a query plan walks through a table that grows, or compares each of its rows with each given key."""
     pairs = pairwise(plan)  # a list of keys to compare with is made once
-    keys_come_late = any("VIRTUAL TABLE" in step and "LIST SUBQUERY" not in before for before, step in pairs)
+    first = ("LIST SUBQUERY", "VIRTUAL TABLE")  # keys within keys, too
+    keys_come_late = any("VIRTUAL TABLE" in step and not any(map(before.__contains__, first)) for before, step in pairs)
     return keys_come_late or any(map(scanned, plan))
 
 
