@@ -32,7 +32,7 @@ FAULTS = 250
 """How many requests of the storm get one; more than half, at first."""
 
 _PLAIN = [fault for fault in HTTP_FAULTS if fault.place == "sink" and not fault.certificate]
-DRAWN = [fault for fault in _PLAIN if not fault.tls_is_expected]
+DRAWN = [fault for fault in _PLAIN if not fault.tls_is_expected and not fault.after]  # a Retry-After holds all of them
 FINAL = ("sent", "dead")
 
 
