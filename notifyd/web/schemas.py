@@ -197,8 +197,8 @@ class Filters(Shape):
     next: None = None
 
 
-class Source(Shape):
-    """A source, and whether the settings file still has it. null is what a source has not that was never read."""
+class SourceRead(Shape):
+    """How far a source is read, and how it fares."""
 
     source_id: str
     name: str
@@ -213,6 +213,11 @@ class Source(Shape):
     watched: int | None
     set_aside: int | None
     newest_set_aside: list[reads.SetAside] | None
+
+
+class Source(SourceRead):
+    """A source, and whether the settings file still has it. null is what a source has not that was never read."""
+
     in_file: bool
     enabled: bool
 
@@ -268,7 +273,7 @@ class Status(Shape):
 
     version: str
     troubles: list[str] = Field(description="What of the daemon turns no more, and why its state DB cannot be used.")
-    sources: list[reads.SourceState]
+    sources: list[SourceRead]
     source_books: list[SourceBook]
     config_books: list[ConfigBook]
     deliveries: dict[str, int]

@@ -27,14 +27,14 @@ router = APIRouter(tags=["status"])
 async def status(reach: Within) -> Response:
     """The books of every source and config, and whether they balance. For a person or a monitor, not for a loop."""
     troubles = [*reach.health.stuck(), *filter(None, [reach.health.state_trouble()])]
-    return answer(_status(await reach.read(audit.status, reach.clock()), troubles, reach.saved.problems))
+    return answer(_status(await reach.read(audit.status, reach.clock()), troubles, reach))
 
 
-def _status(found: Status, troubles: list[str], broken: dict[str, str]) -> dict[str, Any]:
+def _status(found: Status, troubles: list[str], reach: Reach) -> dict[str, Any]:
     return {
         "version": __version__,
         "troubles": troubles,
-        "sources": [reads.as_json(source) for source in found.sources],
+        "sources": [_read(source, reach) for source in found.sources],
         "source_books": [asdict(book) for book in found.source_books],
         "config_books": [asdict(book) for book in found.config_books],
         "deliveries": dict(found.deliveries),
@@ -44,7 +44,7 @@ def _status(found: Status, troubles: list[str], broken: dict[str, str]) -> dict[
         "errors": [reads.as_json(attempt) for attempt in found.errors],
         "balanced": not found.differences,
         "differences": found.differences,
-        "problems": broken,
+        "problems": reach.saved.problems,
     }
 
 

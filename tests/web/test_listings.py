@@ -159,6 +159,7 @@ async def test_the_books_balance(api: Api, sink: HttpSink, jobs: JobLog) -> None
     await sink.wait_for(1)
     await api.post("/test", hook(sink.url))
     status = await api.get("/status")
+    assert [(each["read_up_to"], "cursor" in each) for each in status["sources"]] == [("key 1", False)]
     assert (status["balanced"], status["differences"], status["problems"]) == (True, [], {})
     assert status["deliveries"]["sent"] == 2
     assert status["source_books"][0]["counts"]["failure"] == 1
