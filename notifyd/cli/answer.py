@@ -10,8 +10,8 @@ from notifyd.cli.explain import Known, explain
 from notifyd.cli.options import with_urls
 from notifyd.cli.output import local
 from notifyd.clock import utc_now
-from notifyd.core.detect import run_of, schedule_of
 from notifyd.core.rules import Origin, Rules
+from notifyd.core.runs import run_of, schedule_of
 from notifyd.model import Record, Status
 from notifyd.settings import Settings, SourceSettings
 from notifyd.sources import Source, SourceError, open_source

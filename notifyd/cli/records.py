@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from notifyd.cli.output import Cell
-from notifyd.core.detect import schedule_of
+from notifyd.core.runs import schedule_of
 from notifyd.model import Record, rfc3339
 
 

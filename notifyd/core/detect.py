@@ -6,16 +6,14 @@ First law: for a fixed sequence of inputs, cutting it into batches anywhere chan
 Second law: a Tick given twice changes nothing. Third law: before a streak is announced, the order
 in which its runs arrive changes no count.
 
-A record belongs to a run, a run to a schedule, and a schedule has one streak (`streaks`). A row that runs, or has
-just ended, is looked up again (`watching`), and the same state read again counts nothing. In a record-level log a
-success is provisional: it is taken back when a late record of the same run fails.
+A record belongs to a run (`runs`), a run to a schedule, and a schedule has one streak (`streaks`). A row that runs,
+or has just ended, is looked up again (`watching`), and the same state read again counts nothing. In a record-level
+log a success is provisional: it is taken back when a late record of the same run fails.
 """
 
 from __future__ import annotations
 
-import copy
-import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -23,7 +21,8 @@ from notifyd.core import describe
 from notifyd.core.classify import Failure, classify
 from notifyd.core.memory import Detected, Memory, RunKey
 from notifyd.core.rules import Origin, Rules
-from notifyd.core.streaks import AGAIN, ALONE, Streaks, newest_success
+from notifyd.core.runs import Runs, leave_failure, outcome_name, outcome_of, position_of
+from notifyd.core.streaks import Streaks, newest_success
 from notifyd.core.watching import OPEN, Watching
 from notifyd.model import Finding, Position, Record, Run, RunOutcome, RunState, Status, Streak, Watch
 
@@ -81,27 +80,6 @@ def _folded(memory: Memory, items: Iterable[Input], rules: Rules, origin: Origin
     return fold.detected
 
 
-def schedule_of(record: Record) -> str:
-    """What fails in a row: the schedule id, or, where the log has none, (tenant, connector, entity type)."""
-    if record.schedule_id is not None:
-        return record.schedule_id
-    return json.dumps((record.tenant_id, record.connector_id, record.entity_type), ensure_ascii=False)
-
-
-def position_of(record: Record) -> Position:
-    """Where the record stands in its schedule: no row counts as later than when it was read."""
-    read_at, key = record.read_at, record.key
-    at = record.finished_at or record.occurred_at or record.started_at or read_at
-    return Position(min(read_at, at), key.zfill(20) if key.isdigit() else key)
-
-
-def run_of(record: Record, origin: Origin) -> str:
-    """The run that a record belongs to: its run id, or itself, by its key, where a row is a run."""
-    if origin.rows == "runs":
-        return record.key
-    return ALONE + record.key if record.run_id is None else record.run_id
-
-
 class Fold:
     """The working copy: whatever an input touches is copied once, then changed in place."""
 
@@ -112,12 +90,8 @@ class Fold:
         self.detected = Detected()
         self.streaks = Streaks(memory, self.detected, rules, origin)
         self.watching = Watching(memory, self.detected)
+        self.runs = Runs(memory, self.detected, origin)
         self.now: datetime
-        self.schedules: dict[tuple[str | None, ...], str] = {}
-        self.open: dict[str, dict[str, RunKey]] = {}  # schedule → run id → key, of runs without an outcome yet
-        for key, run in memory.runs.items():
-            if run.state is RunState.OPEN:
-                self.open.setdefault(run.schedule, {})[run.run_id] = key
         self._forget_other_epochs()
 
     def step(self, item: Input, *, quick: bool = True) -> None:
@@ -142,7 +116,7 @@ class Fold:
     # -- records ---------------------------------------------------------------------------------
 
     def _record(self, record: Record, status: Status, what: Failure | None) -> None:
-        run = self._run_key(record)
+        run = self.runs.key_of(record)
         known = self.watching.of(record.key)
         if known is not None and known.run_id is not None and (known.schedule, known.run_id) != run:
             self._leave(record.key, known)  # another row has its key now
@@ -158,7 +132,7 @@ class Fold:
             self._end_without_a_word(record)
         elif status is Status.RUNNING or status is Status.RETRYING:
             self._running(record)
-        elif self._is_whole_run(record):
+        elif self.runs.is_whole(record):
             self._whole_run(record, status, what)
         else:
             self._part_of_run(record, status, what)
@@ -170,7 +144,7 @@ class Fold:
         """
         if self.origin.rows != "runs" and record.run_id is not None:
             return False
-        run = self._run_key(record)
+        run = self.runs.key_of(record)
         if run in self.detected.runs or run in self.memory.runs or self.watching.of(record.key) is not None:
             return False
         counts, position = self.detected.counts, position_of(record)
@@ -187,7 +161,7 @@ class Fold:
     ) -> bool:
         """Whether the row was read in this state before; a run that goes on may have shown a sign of life."""
         if known is None:
-            return what is not None and self._is_whole_run(record) and self._told_before(run, what)
+            return what is not None and self.runs.is_whole(record) and self._told_before(run, what)
         if _book(known.status) != _book(status) or (known.ended and _ran_again(known, record)):
             return False
         if status in OPEN:
@@ -195,7 +169,7 @@ class Fold:
         return True
 
     def _told_before(self, key: RunKey, what: Failure) -> bool:
-        run = self._peek(key)
+        run = self.runs.peek(key)
         return (
             run is not None
             and run.state is RunState.FAILED
@@ -218,13 +192,13 @@ class Fold:
             self._give_up_one_too_many()
         elif status is not Status.UNMAPPED:
             self._watch_ended(record, status, known)
-        elif self._is_whole_run(record) and self.watching.has_room:
+        elif self.runs.is_whole(record) and self.watching.has_room:
             # It may yet become one that is understood.
             self.watching.add(record.key, self._watch(record, status))
 
     def _watch_ended(self, record: Record, status: Status, known: Watch | None) -> None:
         """Watch a row that has ended, for as long after its end as it may be run again."""
-        if self.origin.rewatch is None or not self._is_whole_run(record):
+        if self.origin.rewatch is None or not self.runs.is_whole(record):
             return
         seen = record.read_at if known is not None and not known.ended else None
         end = record.finished_at or seen or record.occurred_at or record.started_at or record.read_at
@@ -233,7 +207,7 @@ class Fold:
             self.watching.add(record.key, self._watch(record, status)._replace(until=until))
 
     def _watch(self, record: Record, status: Status) -> Watch:
-        schedule, run_id = self._run_key(record)
+        schedule, run_id = self.runs.key_of(record)
         return Watch(
             status,
             record.read_at,
@@ -254,10 +228,10 @@ class Fold:
         if watch.schedule is None or watch.run_id is None:
             return
         run = watch.schedule, watch.run_id
-        known = self._peek(run)
-        if known is not None and known.state is RunState.OPEN and self._is_row(watch.run_id):
+        known = self.runs.peek(run)
+        if known is not None and known.state is RunState.OPEN and self.runs.is_row(watch.run_id):
             self._unstick(run, self.now)
-            self._drop(run)
+            self.runs.forget(run)
 
     def _give_up_one_too_many(self) -> None:
         oldest = self.watching.one_too_many
@@ -270,64 +244,39 @@ class Fold:
             if watch.ended and watch.epoch != self.origin.epoch:
                 self.watching.drop(key, watch)
 
-    def _is_whole_run(self, record: Record) -> bool:
-        return self.origin.rows == "runs" or record.run_id is None
-
-    def _is_row(self, run_id: str) -> bool:
-        """Whether the run is a row by itself."""
-        return self.origin.rows == "runs" or run_id.startswith(ALONE)
-
     def _end_without_a_word(self, record: Record) -> None:
         """A row that is a run, and did not fail, is forgotten; unless it failed before, and may do so again."""
-        key = self._run_key(record)
-        run = self._peek(key)
-        if run is None or not self._is_whole_run(record):
+        key = self.runs.key_of(record)
+        run = self.runs.peek(key)
+        if run is None or not self.runs.is_whole(record):
             return
         if run.state is RunState.FAILED:
-            _leave_failure(self._copy(key))
+            leave_failure(self.runs.copy(key))
         elif run.state is RunState.OPEN:
-            self._drop(key)
-
-    def _drop(self, key: RunKey) -> None:
-        """Forget an open run; but what was told of it has ids, which it may not give again."""
-        run = self._must_peek(key)
-        self._close(run)
-        if run.occurrence:
-            self._copy(key).state = RunState.SUCCEEDED
-            return
-        self.detected.runs.pop(key, None)
-        self.detected.forgotten.add(key)
+            self.runs.forget(key)
 
     def _running(self, record: Record) -> None:
-        run = self._run(record)
-        if self._is_whole_run(record):
-            self._reopen(run, record)
+        run = self.runs.of_record(record)
+        if self.runs.is_whole(record):
+            self.runs.reopen(run, record)
         if record.heartbeat_at is not None:
             run.beat = min(record.heartbeat_at, record.read_at)
         self._touch(run, record)
         self._place(run, record)
 
-    def _reopen(self, run: Run, record: Record) -> None:
-        if run.state is RunState.FAILED:
-            _leave_failure(run)
-        if run.state is not RunState.OPEN:
-            run.start, run.beat = position_of(record), None
-        run.state = RunState.OPEN
-        self.open.setdefault(run.schedule, {})[run.run_id] = (run.schedule, run.run_id)
-
     def _again(self, key: RunKey) -> None:
         """A row that had ended was run again: should it fail once more, that is a new occurrence."""
-        run = self._peek(key)
+        run = self.runs.peek(key)
         if run is not None and run.state is RunState.FAILED:
-            _leave_failure(self._copy(key))
+            leave_failure(self.runs.copy(key))
 
     def _whole_run(self, record: Record, status: Status, what: Failure | None) -> None:
         """A row that is one run: its status decides at once, and for good."""
-        key = self._run_key(record)
+        key = self.runs.key_of(record)
         if what is not None:
-            self._fail(self._run(record), record, what)
+            self._fail(self.runs.of_record(record), record, what)
             return
-        if self._peek(key):
+        if self.runs.peek(key):
             self._end_without_a_word(record)
         if status is Status.SUCCESS:
             outcome = RunOutcome(position_of(record), key[1], failed=False)
@@ -335,7 +284,7 @@ class Fold:
 
     def _part_of_run(self, record: Record, status: Status, what: Failure | None) -> None:
         """One of the records that share a run id."""
-        run = self._run(record)
+        run = self.runs.of_record(record)
         self._touch(run, record)
         if what is not None:
             self._fail(run, record, what)
@@ -348,12 +297,12 @@ class Fold:
         """A run that has its outcome already stands where its last record does."""
         if run.state is not RunState.OPEN and not run.neutral:
             streak = self.streaks.of_record(record, run.schedule)
-            self.streaks.outcome(streak, _outcome_of(run), self.now, final=False)
+            self.streaks.outcome(streak, outcome_of(run), self.now, final=False)
 
     def _fail(self, run: Run, record: Record, what: Failure) -> None:
         """The run failed: its first error of each type is an event, later ones are counted into it."""
         first = run.state is not RunState.FAILED
-        self._close(run)
+        self.runs.close(run)
         run.state, run.neutral = RunState.FAILED, False
         run.end = max(run.end, position_of(record))
         run.failures += 1
@@ -364,10 +313,10 @@ class Fold:
             run.told = (*run.told, what.event_type.value)
             self.detected.counts["first_errors"] += 1
             self._found_failure(run, streak, record, what)
-        self.streaks.outcome(streak, _outcome_of(run), self.now, final=False, first_failure=first)
+        self.streaks.outcome(streak, outcome_of(run), self.now, final=False, first_failure=first)
 
     def _found_failure(self, run: Run, streak: Streak, record: Record, what: Failure) -> None:
-        success = newest_success(o for o in streak.outcomes if o.run_id != _execution(run))
+        success = newest_success(o for o in streak.outcomes if o.run_id != outcome_name(run))
         counts = success is None or run.end > success
         at = position_of(record).at
         event = describe.failure(record, what, at, run, self.origin, self.rules)
@@ -390,22 +339,20 @@ class Fold:
             self._end_before(run.schedule, newest)
 
     def _end_before(self, schedule: str, newest: Position) -> None:
-        for run_id in [r for r, key in self.open.get(schedule, {}).items() if self._must_peek(key).start < newest]:
-            self._end(self._copy((schedule, run_id)))
+        for key in self.runs.open_of(schedule):
+            if self.runs.known(key).start < newest:
+                self._end(self.runs.copy(key))
 
     def _end(self, run: Run) -> None:
         """Provisionally a success: nothing of it failed so far."""
-        self._close(run)
+        self.runs.close(run)
         run.state = RunState.SUCCEEDED
         if not run.neutral:
-            self.streaks.outcome(self.streaks.of(run.schedule), _outcome_of(run), self.now, final=False)
-
-    def _close(self, run: Run) -> None:
-        self.open.get(run.schedule, {}).pop(run.run_id, None)
+            self.streaks.outcome(self.streaks.of(run.schedule), outcome_of(run), self.now, final=False)
 
     def _beat(self, record: Record, key: RunKey) -> None:
         """A sign of life of a run that goes on. It is kept twice in `stuck_after`, which is often enough to tell."""
-        after, run = self.origin.stuck_after, self._peek(key)
+        after, run = self.origin.stuck_after, self.runs.peek(key)
         if record.heartbeat_at is None or after is None or run is None or run.state is not RunState.OPEN:
             return
         beat = min(record.heartbeat_at, record.read_at)
@@ -413,7 +360,7 @@ class Fold:
             return
         if record.read_at - beat < after:
             self._unstick(key, beat, alive=True)
-        self._copy(key).beat = beat
+        self.runs.copy(key).beat = beat
 
     def _stuck(self, run: Run) -> None:
         """The run has been running for too long: told once, and closed when it ends, however it ends."""
@@ -422,10 +369,10 @@ class Fold:
         self.detected.findings.append(Finding(event, run.schedule, run.run_id, event.id))
 
     def _unstick(self, key: RunKey, at: datetime, *, alive: bool = False) -> None:
-        run = self._peek(key)
+        run = self.runs.peek(key)
         if run is None or run.stuck is None:
             return
-        run = self._copy(key)
+        run = self.runs.copy(key)
         event = describe.stuck_no_more(run, self.streaks.of(run.schedule), at, self.origin, alive=alive)
         self.detected.findings.append(Finding(event, run.schedule, run.run_id, run.stuck))
         run.stuck, run.occurrence = None, run.occurrence + 1  # should the row run again, it may be stuck again
@@ -434,74 +381,12 @@ class Fold:
 
     def _tick(self) -> None:
         if self.origin.rows == "records":
-            for run in sorted(self._quiet_runs(), key=lambda run: (run.end, run.schedule)):
-                self._end(self._copy((run.schedule, run.run_id)))
-        for run in sorted(self._stuck_runs(), key=lambda run: (run.start, run.schedule)):
-            self._stuck(self._copy((run.schedule, run.run_id)))
+            for run in sorted(self.runs.quiet(self.now), key=lambda run: (run.end, run.schedule)):
+                self._end(self.runs.copy((run.schedule, run.run_id)))
+        for run in sorted(self.runs.stuck(self.now), key=lambda run: (run.start, run.schedule)):
+            self._stuck(self.runs.copy((run.schedule, run.run_id)))
         self.streaks.remind(self.now)
-        self.streaks.expire(self.now, [schedule for schedule, runs in self.open.items() if runs])
-
-    def _open_runs(self) -> Iterator[Run]:
-        return (self._must_peek(key) for runs in self.open.values() for key in runs.values())
-
-    def _quiet_runs(self) -> Iterator[Run]:
-        return (run for run in self._open_runs() if self.now - run.last_read_at >= self.origin.run_ends_after)
-
-    def _stuck_runs(self) -> Iterator[Run]:
-        """Where a row is a run, an open run is a row that says running."""
-        after = self.origin.stuck_after
-        if after is None or self.origin.rows != "runs":
-            return iter(())
-        return (run for run in self._open_runs() if run.stuck is None and self.now - run.last_sign >= after)
-
-    # -- memory ----------------------------------------------------------------------------------
-
-    def _run_key(self, record: Record) -> RunKey:
-        parts = (record.schedule_id, record.tenant_id, record.connector_id, record.entity_type)
-        schedule = self.schedules.get(parts)
-        if schedule is None:
-            schedule = self.schedules[parts] = schedule_of(record)
-        return schedule, run_of(record, self.origin)
-
-    def _peek(self, key: RunKey) -> Run | None:
-        """The run as it stands, not to be changed."""
-        if key in self.detected.forgotten:
-            return None
-        return self.detected.runs.get(key) or self.memory.runs.get(key)
-
-    def _must_peek(self, key: RunKey) -> Run:
-        run = self._peek(key)
-        if run is None:
-            raise LookupError(key)
-        return run
-
-    def _copy(self, key: RunKey) -> Run:
-        """The run, to be changed."""
-        run = self.detected.runs.get(key)
-        if run is None:
-            run = self.detected.runs[key] = copy.copy(self._must_peek(key))
-        return run
-
-    def _run(self, record: Record) -> Run:
-        """The record's run, to be changed; a new one where it is not known."""
-        key = self._run_key(record)
-        if self._peek(key):
-            return self._of_this_epoch(self._copy(key), record)
-        position = position_of(record)
-        run = self.detected.runs[key] = Run(
-            *key, start=position, end=position, last_read_at=record.read_at, epoch=self.origin.epoch
-        )
-        self.detected.forgotten.discard(key)
-        self.open.setdefault(run.schedule, {})[run.run_id] = key
-        return run
-
-    def _of_this_epoch(self, run: Run, record: Record) -> Run:
-        """Where the log began anew, a row with the key of one that had ended is another one."""
-        if run.epoch != self.origin.epoch and run.state is not RunState.OPEN and self._is_whole_run(record):
-            _leave_failure(run)
-            run.start = run.end = position_of(record)
-            run.epoch = self.origin.epoch
-        return run
+        self.streaks.expire(self.now, self.runs.schedules_at_work())
 
     def set_aside(self, record: Record, why: str) -> None:
         """Only count a record, and say why."""
@@ -516,15 +401,6 @@ class Fold:
         self.detected.set_aside.append((record.key, why))
 
 
-def _outcome_of(run: Run) -> RunOutcome:
-    return RunOutcome(run.end, _execution(run), failed=run.state is RunState.FAILED)
-
-
-def _execution(run: Run) -> str:
-    """What an outcome is called: a row that is run again, and fails again, counts once more."""
-    return f"{run.run_id}{AGAIN}{run.occurrence}" if run.occurrence else run.run_id
-
-
 def _ran_again(known: Watch, record: Record) -> bool:
     """Whether the row, in the same state, says of itself that it began or ended at another time than it did."""
     times = (known.started, record.started_at), (known.finished, record.finished_at)
@@ -534,8 +410,3 @@ def _ran_again(known: Watch, record: Record) -> bool:
 def _book(status: Status) -> str:
     """Under what a row of this status is counted."""
     return "open" if status in OPEN else status.value
-
-
-def _leave_failure(run: Run) -> None:
-    """The row left a terminal state: should it fail again, that is a new occurrence."""
-    run.state, run.told, run.occurrence = RunState.SUCCEEDED, (), run.occurrence + 1

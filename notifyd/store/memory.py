@@ -7,9 +7,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-from notifyd.core.detect import run_of, schedule_of
 from notifyd.core.memory import Detected, Memory, RunKey
 from notifyd.core.rules import Origin
+from notifyd.core.runs import run_of, schedule_of
 from notifyd.model import Record, Run, Streak, Watch, rfc3339
 from notifyd.store import rows
 from notifyd.store.database import Database

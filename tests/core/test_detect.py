@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from notifyd.core.detect import Input, detect, schedule_of
+from notifyd.core.detect import Input, detect
 from notifyd.core.memory import Memory
 from notifyd.core.rules import Rules
+from notifyd.core.runs import schedule_of
 from notifyd.core.watching import MOST_UNMAPPED
 from notifyd.model import EventType, RunState, Status
 from tests.core.logs import NAIVE, PATIENT, RECORDS, RUNS, at, fold, fold_batches, row, tick

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifyd.core.detect import Fold, Gone, Input, Tick, detect, position_of
+from notifyd.core.detect import Fold, Gone, Input, Tick, detect
 from notifyd.core.memory import Memory
 from notifyd.core.rules import Origin, Rules
+from notifyd.core.runs import position_of
 from notifyd.model import Closes, Event, EventType, Finding, Record, Status
 from tests.core.logs import (
     LAW,
