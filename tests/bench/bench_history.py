@@ -4,6 +4,9 @@ One daemon in this process, with the API and one source. Polls are made by hand,
 succeed, some fail and become events, and all is committed. Half of the polls have 200 pages a second read beside
 them, by history_reader.py in a process of its own; the other half, in turns, have not: they are the control.
 
+Sends in the same way: twenty events of one poll, each a delivery to a sink in this process, from the poll's end until
+the last has arrived.
+
 A page by itself, over HTTP: the newest, and the very last, which a million attempts are before.
 """
 
@@ -16,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +34,7 @@ from notifyd.store.database import open_database
 from notifyd.store.tokens import Permission
 from notifyd.store.trail import Actor
 from tests.bench.report import HERE, Report, main, middle, say
+from tests.sinks.http import HttpSink
 from tests.sinks.log import JobLog
 from tests.system.site import Site, webhook
 from tests.web.past import Attempts
@@ -40,6 +44,7 @@ RATE = 200
 ROUNDS = 40
 POLLS = 10
 ROWS, FAILING = 200, 10
+SENDING_POLLS, SENDS = 4, 20
 PAGES = 200
 
 Reading = Callable[[list[dict[str, float]]], AbstractAsyncContextManager[None]]
@@ -51,11 +56,13 @@ async def measure(seed: int) -> Report:
     with tempfile.TemporaryDirectory() as folder, JobLog(Path(folder) / "jobs.db") as jobs:
         site = Site(Path(folder))
         _write_history(site, seed)
-        async with _running(site, jobs) as (daemon, token):
+        async with HttpSink() as sink, _running(site, jobs, sink) as (daemon, token):
             report = await _polls(daemon, token, jobs, chance)
+            await _sends(daemon, token, jobs, sink, report)
             await _pages(daemon, token, report)
     report.claims = {
         f"{RATE} pages a second leave a poll within 1.1 of its control": report.figures["poll: ratio"] <= 1.1,
+        "and a send comes no more than 2 ms later": report.figures["a send: later by, ms"] <= 2,
         "a page costs the same at the start and at the end (≤ 1.5)": report.figures["page: ratio"] <= 1.5,
         f"and {RATE} a second were really read": report.figures["pages read per second"] >= RATE * 0.95,
     }
@@ -74,11 +81,12 @@ def _write_history(site: Site, seed: int) -> None:
 
 
 @asynccontextmanager
-async def _running(site: Site, jobs: JobLog) -> AsyncIterator[tuple[Daemon, str]]:
-    """A daemon that polls when it is told to, and whose events nobody is told of."""
+async def _running(site: Site, jobs: JobLog, sink: HttpSink) -> AsyncIterator[tuple[Daemon, str]]:
+    """A daemon that polls when it is told to, and whose events nobody is told of but those of one connector."""
     quiet = webhook("hook", "http://127.0.0.1:9", filters={"connectors": ["nobody"]})
     source = {**jobs.source("jobs"), "poll": "24h"}
-    site.write(sources=[source], notifications=[quiet], http={"listen": "127.0.0.1:0"})
+    told = webhook("told", sink.url, filters={"connectors": ["told"]})
+    site.write(sources=[source], notifications=[quiet, told], http={"listen": "127.0.0.1:0"})
     daemon = Daemon(site.settings())
     await daemon.start()
     try:
@@ -156,6 +164,35 @@ async def _reader(daemon: Daemon, token: str) -> AsyncIterator[Reading]:
     yield reading
     line.close()
     await reader.wait()
+
+
+# -- sends -------------------------------------------------------------------------------------------
+
+
+async def _sends(daemon: Daemon, token: str, jobs: JobLog, sink: HttpSink, report: Report) -> None:
+    took: dict[bool, list[float]] = {False: [], True: []}
+    async with _reader(daemon, token) as reading:
+        for number in range(ROUNDS):
+            for busy in (False, True) if number % 2 else (True, False):
+                async with reading([]) if busy else nullcontext():
+                    took[busy] += [await _send(daemon, jobs, sink) for _ in range(SENDING_POLLS)]
+    report.figures |= {
+        f"{SENDS} sends: control, ms": middle(took[False]),
+        f"{SENDS} sends: beside the pages, ms": middle(took[True]),
+        "a send: later by, ms": round((middle(took[True]) - middle(took[False])) / SENDS, 3),
+    }
+
+
+async def _send(daemon: Daemon, jobs: JobLog, sink: HttpSink) -> float:
+    """Milliseconds until the events of one poll have arrived."""
+    (poller,) = daemon.pollers
+    expected = len(sink.requests) + SENDS
+    jobs.write(jobs.row("error", "no such order", job=f"told {expected + n}", connector="told") for n in range(SENDS))
+    await daemon.poll(poller)
+    begun = time.perf_counter()
+    while len(sink.requests) < expected:
+        await asyncio.sleep(0.001)
+    return (time.perf_counter() - begun) * 1000
 
 
 # -- pages -------------------------------------------------------------------------------------------
