@@ -12,7 +12,7 @@ from tests.cli.conftest import Notifyd, Past, from_beginning, hook
 from tests.sinks.log import JobLog
 from tests.system.site import Site
 
-GONE = Outcome(Result.REJECTED, "410 Gone", 410)
+REFUSED = Outcome(Result.REJECTED, "422 Unprocessable", 422)
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def sent(site: Site, jobs: JobLog, past: Past) -> None:
     jobs.add("error", "500: out of stock", job="b")
     site.write(sources=from_beginning(jobs.source("jobs")), notifications=[hook("one"), hook("two")])
     past.poll()
-    past.attempt(GONE)
+    past.attempt(REFUSED)
 
 
 @pytest.mark.usefixtures("sent")
@@ -49,7 +49,7 @@ def test_history_as_json_is_what_the_api_gives(site: Site, notifyd: Notifyd) -> 
     (item,) = answer.items
     columns = [row[1] for row in site.query("PRAGMA table_info(notification_history)")]
     assert list(item) == columns
-    assert (item["success"], item["status_code"], item["error"]) == (False, 410, "410 Gone")
+    assert (item["success"], item["status_code"], item["error"]) == (False, 410, "422 Unprocessable")
     assert datetime.fromisoformat(item["started_at"]).tzinfo is not None
     assert answer.json["next"] == item["id"]
 
@@ -60,7 +60,7 @@ def test_history_for_people(notifyd: Notifyd) -> None:
     header, _, *rows, more = answer.stdout.splitlines()
     assert header.split() == list(ATTEMPT_COLUMNS)
     assert len(rows) == 3
-    assert all("410 Gone" in row and "rejected" in row for row in rows)
+    assert all("422 Unprocessable" in row and "rejected" in row for row in rows)
     assert more.startswith("older ones: --before ")
 
 
