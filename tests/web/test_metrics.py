@@ -1,12 +1,10 @@
-"""/metrics: of a real daemon, in Prometheus' own judgement; and the alert rules, against what it says."""
+"""/metrics: of a real daemon, in Prometheus' own judgement."""
 
 from __future__ import annotations
 
-import re
 import shutil
 import subprocess
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -20,7 +18,6 @@ from tests.store.test_queries import scans
 from tests.system.site import Site, until, webhook
 from tests.web.conftest import Api, Serving, make_token
 
-RULES = Path(__file__).parents[2] / "systemd/notifyd.rules.yml"
 PROMTOOL = pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not here (Debian: prometheus)")
 
 Samples = dict[tuple[str, ...], float]
@@ -137,34 +134,3 @@ async def test_open_and_off(
     async with serving() as api:
         assert (await api.client.get("/metrics", headers={"authorization": ""})).status_code == without
         assert (await api.client.get("/metrics")).status_code == with_token
-
-
-# -- the alert rules ---------------------------------------------------------------------------------
-
-
-def test_the_rules_ask_for_what_there_is() -> None:
-    asked = set(re.findall(r"\bnotifyd_\w+", RULES.read_text()))
-    there = {metric.name for metric in CATALOGUE}
-    assert asked
-    assert asked <= there, asked - there
-
-
-@PROMTOOL
-def test_promtool_takes_the_rules() -> None:
-    done = subprocess.run(["promtool", "check", "rules", str(RULES)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-@PROMTOOL
-def test_the_rules_fire_when_they_should(tmp_path: Path) -> None:
-    """promtool plays series to them: each alert fires on what is wrong, and none on a daemon that is well."""
-    for file in (RULES, Path(__file__).with_name("notifyd.rules.test.yml")):
-        shutil.copy(file, tmp_path)
-    done = subprocess.run(
-        ["promtool", "test", "rules", "notifyd.rules.test.yml"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
