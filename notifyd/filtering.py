@@ -9,7 +9,8 @@ from __future__ import annotations
 import reprlib
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import structlog
 
 from notifyd.api import Drop, Event, Filter, FilterContext, Hold, Pass, Verdict
+from notifyd.api.masking import masked_here, masking, secrets_of
 from notifyd.core.ids import config_id
 from notifyd.core.plan import Recipient
 from notifyd.errors import NotifydError
@@ -45,6 +47,7 @@ class Gate:
 
     recipient: Recipient
     filters: Mapping[str, Filter[Any]]
+    secrets: tuple[str, ...] = ()
     slow: dict[str, tuple[float, str]] = field(default_factory=dict, compare=False)  # until when, and why
 
     def skip(self, name: str, patience: float) -> None:
@@ -74,8 +77,17 @@ def recipient_of(notification: NotificationSettings) -> Recipient:
 
 def gate_of(notification: NotificationSettings, registry: Registry) -> Gate:
     """The config with its filters made from their options. NotifydError where one cannot be made."""
-    filters = {name: _made(notification, registry, name) for name in notification.filters}
-    return Gate(recipient_of(notification), filters)
+    secrets = secrets_of(notification.filters)
+    with at_work(notification.name, secrets):
+        filters = {name: _made(notification, registry, name) for name in notification.filters}
+    return Gate(recipient_of(notification), filters, secrets)
+
+
+@contextmanager
+def at_work(config: str, secrets: tuple[str, ...]) -> Iterator[None]:
+    """A plugin of this config is at work in here: what it logs or prints by itself says so, and no secret."""
+    with structlog.contextvars.bound_contextvars(config=config), masking(secrets):
+        yield
 
 
 def _made(notification: NotificationSettings, registry: Registry, name: str) -> Filter[Any]:
@@ -83,7 +95,7 @@ def _made(notification: NotificationSettings, registry: Registry, name: str) -> 
         return registry.filters[name].cls(notification.filters[name])
     except Exception as error:
         problem = f"{notification.where}: config {notification.name}: the filter {name} has a bug: {text_of(error)}"
-        raise NotifydError(problem) from error
+        raise NotifydError(masked_here(problem)) from error
 
 
 def ask(gates: Sequence[Gate], events: Sequence[Event], now: datetime, patience: float = PATIENCE) -> Verdicts:
@@ -136,7 +148,8 @@ class _Round:
         for event, gate in self.work:
             if self._left:
                 return
-            verdict = self._verdict(gate, event, FilterContext(self.now, gate.recipient.name))
+            with at_work(gate.recipient.name, gate.secrets):
+                verdict = self._verdict(gate, event, FilterContext(self.now, gate.recipient.name))
             if not self._left:
                 self.verdicts[_key(event, gate)] = verdict
 
@@ -175,10 +188,10 @@ def _one(name: str, decide: Callable[[Event, FilterContext], Verdict], event: Ev
     try:
         verdict = decide(event, ctx)
     except BaseException as error:  # also SystemExit: it ends a filter's opinion, not the daemon
-        return Pass(bug=f"filter {name} failed, counted as Pass: {text_of(error)}"[:_BUG_LENGTH])
+        return Pass(bug=masked_here(f"filter {name} failed, counted as Pass: {text_of(error)}")[:_BUG_LENGTH])
     if _makes_sense(verdict):
         return verdict
-    return Pass(bug=f"filter {name} answered {reprlib.repr(verdict)}, counted as Pass"[:_BUG_LENGTH])
+    return Pass(bug=masked_here(f"filter {name} answered {reprlib.repr(verdict)}, counted as Pass")[:_BUG_LENGTH])
 
 
 def _makes_sense(verdict: Any) -> bool:

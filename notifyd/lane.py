@@ -6,6 +6,7 @@ import asyncio
 import math
 import traceback
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from types import FrameType
@@ -20,7 +21,7 @@ from notifyd.context import text_of as plain
 from notifyd.core.pace import Pace
 from notifyd.core.plan import Recipient
 from notifyd.errors import NotifydError
-from notifyd.filtering import recipient_of, text_of
+from notifyd.filtering import at_work, recipient_of, text_of
 from notifyd.isolation import IsolatedChannel
 from notifyd.model import Outcome, Result
 from notifyd.outbound import Dialer, Guard, HttpClient
@@ -91,8 +92,9 @@ class Lane:
         seconds = self.timeout.total_seconds() if within is None else within
         limit = asyncio.timeout(seconds)
         try:
-            async with limit:
-                await step()
+            with self._at_work():
+                async with limit:
+                    await step()
         except BaseException as error:  # also SystemExit, as in an attempt
             if _cancelled_from_outside(error):
                 raise
@@ -127,7 +129,7 @@ class Lane:
         Only a cancellation from outside (the daemon stops) gets through.
         """
         words = Words(notification, self.template, self.public_url, self.log)
-        with structlog.contextvars.bound_contextvars(config=self.recipient.name):  # whatever logs or prints in there
+        with self._at_work():
             outcome = await self._try(words, notification, number, now)
         if not words.stall:
             return outcome
@@ -159,6 +161,10 @@ class Lane:
         where = self._clean("".join(traceback.format_exception(error)))
         self.log.error("the channel has a bug", delivery=notification.id, traceback=where)
         return self._outcome(Result.BUG, f"bug in the channel: {text_of(error)}")
+
+    def _at_work(self) -> AbstractContextManager[None]:
+        """Whatever logs or prints in there."""
+        return at_work(self.recipient.name, self.secrets)
 
     def _outcome(self, result: Result, reason: object, status: object = None, after: object = None) -> Outcome:
         """An outcome that can be kept, whatever a plugin put into its exception."""
@@ -219,9 +225,10 @@ def _made(notification: NotificationSettings, registry: Registry, own_log: Logge
     name, kind = notification.name, notification.notification_type
     cls = registry.channels[kind].cls
     try:
-        if notification.isolate:
-            return IsolatedChannel(notification.options, cls, registry.plugins_dir, own_log)
-        return cls(notification.options)
+        with at_work(name, secrets_of(notification.options)):
+            if notification.isolate:
+                return IsolatedChannel(notification.options, cls, registry.plugins_dir, own_log)
+            return cls(notification.options)
     except Exception as error:
         problem = f"{notification.where}: config {name}: the channel {kind} has a bug: {text_of(error)}"
         raise NotifydError(masked(problem, secrets_of(notification.options))) from error

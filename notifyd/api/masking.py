@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,6 +13,8 @@ from pydantic import BaseModel
 from notifyd.api.options import MASK, Secret, SecretUrl
 
 _LONG_ENOUGH = 8
+
+_HERE: ContextVar[tuple[str, ...]] = ContextVar("secrets of the plugin at work", default=())
 
 
 def secrets_of(options: Any) -> tuple[str, ...]:
@@ -37,10 +41,30 @@ def masked(text: str, secrets: Iterable[str]) -> str:
     return text
 
 
+@contextmanager
+def masking(secrets: tuple[str, ...]) -> Iterator[None]:
+    """A plugin is at work in here, and in the tasks that it begins: what it prints or logs has no such secret."""
+    token = _HERE.set(secrets)
+    try:
+        yield
+    finally:
+        _HERE.reset(token)
+
+
+def masked_here(text: str) -> str:
+    """The text without the secrets of the plugin that is at work here, if one is."""
+    return masked(text, _HERE.get())
+
+
 def _texts_of(secret: Secret) -> Iterator[str]:
-    """The secret, and of a URL also the parts that a library may name by themselves; not `/hook`, a word of its own."""
-    yield secret.reveal()
+    """The secret, its lines, as a log has them, and of a URL the parts that a library may name by themselves.
+
+    Not `/hook`, a word of its own.
+    """
+    text = secret.reveal()
+    yield text
+    yield from (line for line in text.splitlines() if len(line) >= _LONG_ENOUGH)
     if isinstance(secret, SecretUrl):
-        url = urlsplit(secret.reveal())
+        url = urlsplit(text)
         parts = (url.path, url.query, f"{url.path}?{url.query}", url.username, url.password)
         yield from (part for part in parts if part and len(part) >= _LONG_ENOUGH)

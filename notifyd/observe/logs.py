@@ -4,7 +4,8 @@
                                    ├─► one stream ─► journald, with its fields   a terminal: in colour   else: JSON
     logging ──► one root handler ──┘
 
-Lines that repeat beyond all bounds are counted instead (`storm.py`).
+Lines that repeat beyond all bounds are counted instead (`storm.py`). What a plugin logs by itself has none of its
+secrets: each line is masked where it is made, which is in the plugin's context.
 
 Our own lines do not go by way of `logging`, which takes three times as long for each: there is one for each delivery.
 
@@ -29,6 +30,7 @@ from typing import Any, Literal, TextIO
 import structlog
 from structlog.types import EventDict, Processor, WrappedLogger
 
+from notifyd.api.masking import masked_here
 from notifyd.observe.journal import SOCKET as JOURNAL
 from notifyd.observe.journal import Journal
 from notifyd.observe.storm import Kind, Storm
@@ -54,11 +56,9 @@ _BLOCKS = ("exception", "stack")
 def configure(level: Level = "info", stream: TextIO | None = None, environ: Mapping[str, str] = os.environ) -> None:
     """Send all logging at or above `level` to `stream` (default: stderr). Call it again to change either."""
     _storm.ended(all_of_them=True)
-    handler = logging.StreamHandler(stream or sys.stderr)
-    rendering: list[Processor] = [
-        structlog.processors.format_exc_info,  # the plain traceback: never one that shows local variables
-        *_rendering(handler.stream, environ),
-    ]
+    own: TextIO = getattr(sys.stderr, "own", sys.stderr)  # beneath what plugins print to (`printed.py`)
+    handler = logging.StreamHandler(stream or own)
+    rendering = _rendering(handler.stream, environ)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[
@@ -66,13 +66,13 @@ def configure(level: Level = "info", stream: TextIO | None = None, environ: Mapp
                 structlog.stdlib.PositionalArgumentsFormatter(),
                 structlog.stdlib.ExtraAdder(),
             ],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_FINISHED, *rendering],
         )
     )
     handler.addFilter(_not_too_many)
     _replace_root_handler(handler, level)
     structlog.configure(
-        processors=[*_FACTS, _unless_too_many, *_to_journal(handler.stream, environ), *rendering],
+        processors=[*_FACTS, _unless_too_many, *_FINISHED, *_to_journal(handler.stream, environ), *rendering],
         logger_factory=partial(_Lines, handler),
         wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=False,  # a reload may change the level
@@ -86,6 +86,26 @@ _FACTS: tuple[Processor, ...] = (
     structlog.processors.StackInfoRenderer(),
 )
 """What is added to a line where it is logged, whoever logs it."""
+
+
+def _masked(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Without the secrets of the plugin that logs this, if one does."""
+    return {masked_here(key): _masked_value(value) for key, value in event.items()}
+
+
+def _masked_value(value: object) -> object:
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    text = value if isinstance(value, str) else repr(value)
+    clean = masked_here(text)
+    return value if clean == text else clean
+
+
+_FINISHED: tuple[Processor, ...] = (
+    structlog.processors.format_exc_info,  # the plain traceback: never one that shows local variables
+    _masked,
+)
+"""What makes a line final, whoever reads it."""
 
 
 class _Lines:
@@ -118,14 +138,14 @@ def say_left_out(*, at_the_end: bool = False) -> None:
 
 
 def _unless_too_many(_logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
-    if not _storm.passes(Kind(event.get("level", method), event.get("logger", ""), str(event["event"]))):
+    if not _storm.passes(Kind(event.get("level", method), event.get("logger", ""), masked_here(str(event["event"])))):
         raise structlog.DropEvent
     return event
 
 
 def _not_too_many(record: logging.LogRecord) -> bool:
     """The same for a line of a library."""
-    return _storm.passes(Kind(record.levelname.lower(), record.name, str(record.msg)))
+    return _storm.passes(Kind(record.levelname.lower(), record.name, masked_here(str(record.msg))))
 
 
 def _to_journal(stream: TextIO, environ: Mapping[str, str]) -> list[Processor]:
@@ -135,7 +155,7 @@ def _to_journal(stream: TextIO, environ: Mapping[str, str]) -> list[Processor]:
     journal = Journal(JOURNAL)
 
     def hand_over(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
-        fields = structlog.processors.format_exc_info(logger, method, dict(event))
+        fields = dict(event)
         priority = _PRIORITIES.get(fields.get("level", "info"), _PRIORITIES["info"])
         message = _plain(logger, method, _printable(logger, method, _without_level(fields)))
         if journal.send(message, priority, {key: fields[key] for key in fields if key != "event"}):

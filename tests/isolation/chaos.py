@@ -2,9 +2,11 @@
 
 import asyncio
 import ctypes
+import logging
 import os
 import sys
 import time
+import traceback
 from typing import Literal
 
 from pydantic import Field
@@ -18,6 +20,7 @@ class ChaosOptions(HttpOptions):
     does: Literal[
         "well", "raise", "sys.exit", "os._exit", "crash", "block", "spin", "eat memory", "hang", "swallow", "print",
         "nonsense", "leak", "retry", "reject", "connect", "log", "words", "late", "note", "no start", "no open",
+        "tell",
     ] = Field(description="The bad thing.")  # fmt: skip
     url: str = Field("", description="Where it sends, if it does.")
     port: int = Field(0, description="Where it connects.")
@@ -73,6 +76,21 @@ class Chaos(Channel[ChaosOptions]):
         if does == "print":
             for _ in range(50_000):
                 print("la la la")
+        if does == "tell":
+            token = self.options.token.reveal()
+            print("printed", token)
+            print("x" * 495 + token)  # cut where a log line ends
+            sys.stderr.write("written " + token[:4])
+            await asyncio.sleep(0)
+            sys.stderr.write(token[4:] + "\n")
+            logging.getLogger("chaos").warning("logged %s", token, extra={"also": [token]})
+            logging.getLogger("chaos").warning(f"formatted {token}")
+            try:
+                raise ValueError(f"raised {token}")  # noqa: TRY301
+            except ValueError:
+                traceback.print_exc()
+                logging.getLogger("chaos").exception("caught")
+            await asyncio.create_task(asyncio.to_thread(print, "a thread printed", token))
         if does == "nonsense":
             return object()
         if does == "leak":

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
+import logging
 import re
 import shutil
 import signal
@@ -13,6 +15,12 @@ from typing import Any
 
 import pytest
 
+from notifyd.api import Event, Filter, FilterContext, Pass, Secret, Verdict
+from notifyd.api.masking import secrets_of
+from notifyd.api.options import MASK
+from notifyd.clock import utc_now
+from notifyd.core.plan import Recipient
+from notifyd.filtering import Gate, ask, at_work
 from notifyd.observe.printed import MOST, Printed
 from notifyd.observe.stalls import StallWatch, place_of
 from tests.loops.conftest import Running, Said
@@ -22,11 +30,13 @@ from tests.loops.conftest import running as running
 from tests.loops.conftest import said as said
 from tests.loops.conftest import sink as sink
 from tests.loops.conftest import site as site
+from tests.sinks.context import an_event
 from tests.sinks.http import HttpSink
 from tests.sinks.log import JobLog
 from tests.system.process import Process
 from tests.system.site import Site, until, webhook
 
+TOKEN = "tok-9f8e7d6c5b4a"
 CHAOS = Path(__file__).with_name("chaos.py")
 
 
@@ -122,6 +132,25 @@ async def test_what_a_channel_prints_is_a_line_of_the_log_with_its_name(site: Si
     assert all(line.startswith("{") for line in process.log.read_text().splitlines())
 
 
+async def test_what_a_channel_prints_or_logs_by_itself_has_no_secret_of_its_config(site: Site, jobs: JobLog) -> None:
+    write(site, jobs, chaotic("bad", "tell", token=TOKEN), chaotic("other", "tell", token=TOKEN[::-1]))
+    async with Process(site.file) as process:
+        jobs.add("error", "no")
+        await until(lambda: site.states("bad") == site.states("other") == ["sent"], timeout=20)
+        process.send(signal.SIGHUP)  # the log is set up anew, beside what stands in for standard error
+        await process.ready()
+        jobs.add("error", "no")
+        await until(lambda: site.states("bad") == site.states("other") == ["sent", "sent"], timeout=20)
+    log = process.log.read_text()
+    assert TOKEN[:5] not in log
+    assert TOKEN[::-1][:5] not in log
+    assert TOKEN[-5:] not in log
+    for text in ("printed", "written", "logged", "formatted", "ValueError: raised", "a thread printed"):
+        assert f"{text} {MASK}" in log, text
+    assert len([line for line in process.lines("caught") if line["config"] == "bad"]) == 2
+    assert all(line.startswith("{") for line in log.splitlines())
+
+
 # -- the parts by themselves ---------------------------------------------------------------------
 
 
@@ -163,6 +192,34 @@ def test_what_is_printed_is_said_line_by_line_and_not_without_end(said: Said) ->
     lines = said("printed")
     assert len(lines) == MOST
     assert len(lines[-1]["text"]) == 500
+
+
+def test_a_secret_of_several_lines_is_masked_line_by_line_and_nobody_elses_words_are_touched(said: Said) -> None:
+    key = "-----BEGIN KEY-----\nMIIEvQIBADANBg\nkqhkiG9w0BAQEF"
+    own = io.StringIO()
+    out = Printed(own)
+    print("the daemon's last words", file=out)
+    with at_work("ops", secrets_of({"key": Secret(key)})):
+        print(key, file=out)
+    assert [(line["text"], line["config"]) for line in said("printed")] == [(MASK, "ops")] * 3
+    assert own.getvalue() == "the daemon's last words\n"
+
+
+def test_what_a_filter_says_has_no_secret_of_its_config(said: Said) -> None:
+    class Teller(Filter[Secret]):
+        name = "teller"
+        Options = Secret
+
+        def decide(self, event: Event, ctx: FilterContext) -> Verdict:
+            logging.getLogger("teller").warning("asked with %s", self.options.reveal())
+            raise ValueError(self.options.reveal())
+
+    secret = Secret(TOKEN)
+    gate = Gate(Recipient("1", "ops"), {"teller": Teller(secret)}, secrets_of(secret))
+    (verdict,) = ask([gate], [an_event(id="1")], utc_now()).values()
+    assert verdict == Pass(bug=f"filter teller failed, counted as Pass: ValueError: {MASK}")
+    (line,) = said("asked with")
+    assert (line["event"], line["config"]) == (f"asked with {MASK}", "ops")
 
 
 @pytest.mark.parametrize("does", ["raise", "sys.exit", "nonsense", "hang"])
