@@ -192,7 +192,7 @@ def test_connections_that_are_killed_in_mid_batch(server: Server, guest: str, tm
     try:
         while True:
             try:
-                batch = source.read(cursor, NOW, 200)
+                batch = source.read(cursor, NOW, 200 if said else 10)  # slowly, until it was hit once
             except SourceError as error:
                 said.append(str(error))
                 if len(said) == 8:
