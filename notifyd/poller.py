@@ -201,6 +201,7 @@ class Poller:
         await self._watch_outage(None)
 
     async def _failed(self, error: Exception) -> None:
+        self.kept = None  # whether its commit came through is not known
         text = str(error) if isinstance(error, NotifydError) else f"{type(error).__name__}: {error}"
         now = self.clock()
         self.health.turn(parts.source(self.name), now, ok=False, note=text, hangs=isinstance(error, Hangs))
