@@ -46,17 +46,19 @@ _KINDS: Final = {
     FIELD_TYPE.TIMESTAMP: Kind.INSTANT,
 }
 
+# Databases and tables are named as values in each place: else the server opens every table that it has.
 _TABLES: Final = """
     SELECT table_schema, table_name, table_type LIKE '%TABLE' FROM information_schema.tables
-    WHERE table_schema NOT IN ('mysql', 'information_schema', 'performance_schema', 'sys')
+    WHERE table_schema = :schema
 """
 _SERIALS: Final = """
     SELECT lower(min(s.column_name)) FROM information_schema.statistics s
-    JOIN information_schema.columns c USING (table_schema, table_name, column_name)
+    JOIN information_schema.columns c ON c.column_name = s.column_name
     WHERE s.table_schema = :schema AND s.table_name = :table AND s.non_unique = 0
+      AND c.table_schema = :schema AND c.table_name = :table
       AND c.is_nullable = 'NO' AND c.data_type IN ('tinyint', 'smallint', 'mediumint', 'int', 'bigint')
-      AND (SELECT count(*) FROM information_schema.statistics o WHERE o.table_schema = s.table_schema
-           AND o.table_name = s.table_name AND o.index_name = s.index_name) = 1
+      AND (SELECT count(*) FROM information_schema.statistics o WHERE o.table_schema = :schema
+           AND o.table_name = :table AND o.index_name = s.index_name) = 1
     GROUP BY s.index_name
 """
 _WRITERS: Final = """
@@ -93,7 +95,8 @@ class MysqlDatabase:
             return consume(cursor)
 
     def table(self, name: str) -> Relation:
-        schema, table, is_table = _named(name, self._schema, self.read(_TABLES, {}, list))
+        existing = [row for one in _databases(name, self._schema) for row in self.read(_TABLES, {"schema": one}, list)]
+        schema, table, is_table = _named(name, self._schema, existing)
         sql = f"{_quote(schema)}.{_quote(table)} AS t"
         parameters = {"schema": schema, "table": table}
         serials = self.read(_SERIALS, parameters, lambda rows: frozenset(row[0] for row in rows))
@@ -205,6 +208,12 @@ def _session(server: str) -> tuple[str, ...]:
         "SET SESSION sql_mode = 'NO_ENGINE_SUBSTITUTION'",
         limit,
     )
+
+
+def _databases(name: str, schema: str) -> list[str]:
+    """Where a table of this name may be."""
+    other = name.rpartition(".")[0]
+    return [schema, other] if other not in ("", schema) else [schema]
 
 
 def _named(name: str, schema: str, existing: list[Row]) -> tuple[str, str, bool]:
