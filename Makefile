@@ -1,7 +1,7 @@
 # `make demo` and `make test` need Python 3.11 or newer and make, and nothing else: they make .venv themselves,
 # and again only when pyproject.toml changes. PYTHON=… chooses the interpreter, ARGS=… goes to the command.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint bench deb clean
 
 help:  ## List what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
@@ -20,6 +20,9 @@ lint: .venv/.dev  ## Run the linters alone
 
 bench: .venv/.dev  ## Measure; tests/bench/README.md has the figures
 	@set -e; for bench in tests/bench/bench_*.py; do .venv/bin/python "$$bench" $(ARGS); done
+
+deb: .venv/.demo  ## Build a Debian package for this machine in dist; systemd/README.md installs it
+	@sh systemd/deb/build
 
 clean:  ## Remove what make made
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -366,6 +366,14 @@ def completion(shell: Annotated[Shell, typer.Argument(help="The shell that will 
     completion(shell.value)
 
 
+@app.command()
+def man(ctx: typer.Context) -> None:
+    """Print the manual page, as `man -l` reads it."""
+    from notifyd.cli.man_page import man_page
+
+    man_page(ctx.find_root().command)
+
+
 service = typer.Typer(
     name="service", no_args_is_help=True, help="Install notifyd as a systemd service, or remove that."
 )
