@@ -66,18 +66,16 @@ class Changes(ByTimestamp):
         begin = window.begin(overlap, now)
         found = self._rows(log, begin, limit, window.sweep, also=(self._number,))
         rows = [row for row in found if place.at is not None and row[-1] <= place.at]
-        moments = [self._moment(row[0]) for row in rows]
-        page = log.mapping.page(rows, now) if rows else None
-        records = page.records if page else []
-        statuses = {record.key: record.status.value for record in records}
-        new, fresh = self._unseen(rows, moments, begin, window, statuses)
+        look = self._look(log, rows, begin, window, now)
         read_lately = {self._key_of(row) for row in rows if place.changed is None or row[-1] > place.changed}
-        peak = max((m for m in (*moments, window.sweep and window.sweep.peak) if m and m <= now), default=None)
+        peak = max((m for m in (*look.moments, window.sweep and window.sweep.peak) if m and m <= now), default=None)
         complete = len(found) < limit
         return Changed(
-            [one for one in records if one.key in new and _may_be_news(one, read, read_lately)],
-            [aside for aside in (page.set_aside if page else ()) if aside.key in new - read_lately],
-            window.ended(fresh, peak, overlap) if complete else window.paused(fresh, _sweep(found[-1], peak), overlap),
+            [one for one in look.records if _may_be_news(one, read, read_lately)],
+            [aside for aside in look.set_aside if aside.key not in read_lately],
+            window.ended(look.seen, peak, overlap)
+            if complete
+            else window.paused(look.seen, _sweep(found[-1], peak), overlap),
             len(found),
             complete,
         )

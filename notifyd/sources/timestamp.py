@@ -7,14 +7,16 @@ form the times are kept does not matter: SQL compares them with a bound in each 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from notifyd.model import Record
 from notifyd.settings import SourceSettings, format_duration
-from notifyd.sources.batch import Batch
+from notifyd.sources.batch import Batch, SetAside
 from notifyd.sources.database import Kind, Parameters, Row
 from notifyd.sources.errors import SourceError
+from notifyd.sources.mapping import Page
 from notifyd.sources.place import Begin, Place
 from notifyd.sources.selection import KEY_LIMIT
 from notifyd.sources.sync_log import SyncLog
@@ -25,6 +27,22 @@ _NEVER: Final = float("inf")  # the time of a row whose time cannot be read: it 
 _EPOCH_UNITS: Final = ((1, 0, 10**11), (10**3, 10**11, 10**14), (10**6, 10**14, 10**17), (10**9, 10**17, 2**63 - 1))
 _CLOCKS_CHANGE: Final = timedelta(hours=3)
 _REPEATED: Final = timedelta(hours=1)
+_MOST_PARSED: Final = 3 * MOST_SEEN
+
+Parsed = tuple[str, datetime | None, float, str]
+"""What comes of a row while it stays as it is: its fingerprint, its time, that as a window has it, its status."""
+
+_UNKNOWN: Final[Parsed] = ("", None, _NEVER, "")
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The rows that are new, or have another status than was seen; all that is seen now; and the times of all."""
+
+    records: list[Record]
+    set_aside: list[SetAside]
+    seen: Seen
+    moments: list[datetime | None]
 
 
 class ByTimestamp:
@@ -45,6 +63,7 @@ class ByTimestamp:
         self._zone = settings.timezone
         self._time = time_reader(settings.timezone)
         self._utc = log.database.time(self.order, self._kind) != self.order  # shown without its zone, which is UTC
+        self._parsed: dict[int | None, Parsed] = {}  # by the hash of the whole row, which may be long
 
     def begin(self, log: SyncLog, begin: Begin, now: datetime) -> Place:
         if begin == "beginning":
@@ -60,18 +79,15 @@ class ByTimestamp:
         window, overlap = place.window or Window(), self._overlap_at(now)
         begin = window.begin(overlap, now)
         rows = self._rows(log, begin, limit, window.sweep)
-        moments = [self._moment(row[0]) for row in rows]
-        page = log.mapping.page(rows, now)
-        statuses = {record.key: record.status.value for record in page.records}
-        new, fresh = self._unseen(rows, moments, begin, window, statuses)
-        peak = max((m for m in (*moments, window.sweep and window.sweep.peak) if m and m <= now), default=None)
+        look = self._look(log, rows, begin, window, now)
+        peak = max((m for m in (*look.moments, window.sweep and window.sweep.peak) if m and m <= now), default=None)
         if len(rows) < limit:
-            after = window.ended(fresh, peak, overlap)
+            after = window.ended(look.seen, peak, overlap)
         else:
-            after = window.paused(fresh, Sweep(rows[-1][0], str(rows[-1][1]), peak), overlap)
+            after = window.paused(look.seen, Sweep(rows[-1][0], str(rows[-1][1]), peak), overlap)
         return Batch(
-            [record for record in page.records if record.key in new],
-            [aside for aside in page.set_aside if aside.key in new],
+            look.records,
+            look.set_aside,
             place.cursor if after == window else self._place(after, place.epoch).cursor,
             at_end=len(rows) < limit,
             rows=len(rows),
@@ -109,10 +125,7 @@ class ByTimestamp:
         """All that is in the window now counts as seen."""
         overlap = self._overlap_at(now)
         rows = self._rows(log, now - overlap, MOST_SEEN, direction="DESC")
-        mapped = [log.mapping.record_or_aside(row, now) for row in rows]
-        statuses = {one.key: one.status.value for one in mapped if isinstance(one, Record)}
-        _, fresh = self._unseen(rows, [self._moment(row[0]) for row in rows], None, Window(), statuses)
-        return Window(now).ended(fresh, None, overlap)
+        return Window(now).ended(self._look(log, rows, None, Window(), now).seen, None, overlap)
 
     def _rows(
         self,
@@ -138,25 +151,37 @@ class ByTimestamp:
         sql = f"{' UNION ALL '.join(selects)} ORDER BY 1 {direction}, 2 {direction} LIMIT :limit"
         return log.database.read(sql, {**parameters, "limit": limit}, list)
 
-    def _unseen(
-        self,
-        rows: Sequence[Row],
-        moments: Sequence[datetime | None],
-        begin: datetime | None,
-        window: Window,
-        statuses: dict[str, str],
-    ) -> tuple[set[str], Seen]:
-        """The keys of the rows that are new, or have another status than was seen; and all that is seen now."""
-        new, fresh = set[str](), dict(window.fresh)
-        for row, moment in zip(rows, moments, strict=True):
+    def _look(self, log: SyncLog, rows: Sequence[Row], begin: datetime | None, window: Window, now: datetime) -> Look:
+        """What is new in these rows, and all that is seen now. A row that is as it was is not parsed again."""
+        moments, seen, others = list[datetime | None](), dict(window.fresh), list[Row]()
+        for row in rows:
+            mark, moment, at, status = self._parsed.get(_hash(row), _UNKNOWN)
+            if window.knows(mark, status):
+                seen[mark] = (at, status)
+                moments.append(moment)
+            else:
+                others.append(row)
+        page = log.mapping.page(others, now) if others else Page([], [], None)
+        statuses = {record.key: record.status.value for record in page.records}
+        new = set[str]()
+        for row in others:
+            key, moment = self._key_of(row), self._moment(row[0])
+            moments.append(moment)
             if moment and begin and moment < begin:
                 continue  # SQL compares to the second, and in several forms at once
-            key = self._key_of(row)
-            status = statuses.get(key, "")
-            if not window.knows(key, status):
+            mark, at, status = fingerprint(key), moment.timestamp() if moment else _NEVER, statuses.get(key, "")
+            if not window.knows(mark, status):
                 new.add(key)
-            fresh[fingerprint(key)] = (moment.timestamp() if moment else _NEVER, status)
-        return new, fresh
+            seen[mark] = (at, status)
+            self._remember(row, (mark, moment, at, status))
+        records = [record for record in page.records if record.key in new]
+        return Look(records, [aside for aside in page.set_aside if aside.key in new], seen, moments)
+
+    def _remember(self, row: Row, parsed: Parsed) -> None:
+        if len(self._parsed) >= _MOST_PARSED:
+            self._parsed.clear()
+        if (marked := _hash(row)) is not None:
+            self._parsed[marked] = parsed
 
     def _key_of(self, row: Row) -> str:
         """As a Record or a SetAside names it."""
@@ -195,3 +220,11 @@ class ByTimestamp:
             conditions.append(f"{self.order} >= :joined")
             parameters["joined"] = early.replace(" ", "T")
         return conditions, parameters
+
+
+def _hash(row: Row) -> int | None:
+    """The hash of a row; None where a value has none, such as a list."""
+    try:
+        return hash(row)
+    except TypeError:
+        return None

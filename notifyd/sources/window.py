@@ -61,9 +61,8 @@ class Window:
             return None if self.high is None else now - overlap
         return _later(self.high - overlap, self.floor)
 
-    def knows(self, key: str, status: str) -> bool:
-        """Whether the row was seen with this status last."""
-        mark = fingerprint(key)
+    def knows(self, mark: str, status: str) -> bool:
+        """Whether the row with this fingerprint was seen with this status last."""
         known = self.fresh.get(mark) or self.seen.get(mark)
         return known is not None and known[1] == status
 

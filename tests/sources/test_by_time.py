@@ -67,6 +67,15 @@ def test_each_change_of_a_row_is_read(log: Log, source: Source) -> None:
     assert [record.status for record in records] == [Status.RUNNING, Status.FAILURE, Status.RUNNING, Status.FAILURE]
 
 
+def test_what_was_read_before_is_read_by_an_older_cursor_too(log: Log, source: Source) -> None:
+    """Rows that are as they were are not parsed again; whether they are new is the cursor's word all the same."""
+    log.add("jobs", [("a", "failed", _ago(30)), ("b", "ok", _ago(20))])
+    first = source.start(NOW).cursor
+    records, cursor = read_all(source, first)
+    assert read_all(source, cursor) == ([], cursor)
+    assert read_all(source, first) == (records, cursor)
+
+
 def test_a_heartbeat_is_no_change(log: Log, source: Source) -> None:
     log.add("jobs", [("a", "running", _ago(30))])
     _, cursor = read_all(source)
