@@ -27,6 +27,9 @@ from notifyd.sources.sync_log import SyncLog
 _FIRST = -(2**63)
 _LAST = 2**63 - 1
 _STRIDE = 1_000
+_UNNOTICED = (
+    "if the log is emptied and filled again as far, that is not noticed: map columns.run_id, occurred_at or started_at"
+)
 _RANGES_AT_ONCE = 100
 _ANCHORED = 8
 _OVERLAP = timedelta(days=3)  # of a log that is found again by time alone: its writer's clock may have been set back
@@ -276,10 +279,13 @@ class Anchored(Keyset):
     number is another; else its run and when it was written, if they are mapped.
     """
 
-    def __init__(self, name: str, order: str, column: str, identity: str | None, *, by_key: bool) -> None:
+    def __init__(
+        self, name: str, order: str, column: str, identity: str | None, *, by_key: bool, tells_apart: bool
+    ) -> None:
         super().__init__(order, column)
         self.name = name  # a cursor of one is none of the other
         self._identity = identity
+        self._tells_apart = by_key or tells_apart
         self._by_key = by_key
 
     def read(self, log: SyncLog, place: Place, now: datetime, limit: int) -> Batch:
@@ -294,12 +300,8 @@ class Anchored(Keyset):
         return replace(batch, notes=(note,)) if note else batch
 
     def about(self, log: SyncLog) -> str:
-        held = (
-            "held by the last rows that were read"
-            if self._identity
-            else "and nothing tells rows apart if it comes again"
-        )
-        return f"by {self._column}, {held}"
+        held = f"by {self._column}, held by the last rows that were read" if self._identity else f"by {self._column}"
+        return held if self._tells_apart else f"{held}; {_UNNOTICED}"
 
     def holds(self, log: SyncLog, place: Place, now: datetime) -> bool:
         """Wherever the rows of the anchor stand now: `read` finds them."""

@@ -73,7 +73,8 @@ def choose(log: SyncLog, settings: SourceSettings) -> Strategy:
         return with_changes(_by_key(log, order, key, settings), log, settings)
     if relation.rowid is not None:
         identity = _written(log, settings) if relation.rowid == order else log.database.text(order)
-        by_rowid = Anchored("rowid", relation.rowid, "rowid", identity, by_key=relation.rowid != order)
+        by_key, tells_apart = relation.rowid != order, _tells_apart(settings)
+        by_rowid = Anchored("rowid", relation.rowid, "rowid", identity, by_key=by_key, tells_apart=tells_apart)
         return with_changes(by_rowid, log, settings)
     if log.selection.kind("key") in (Kind.ANY, Kind.NUMBER) and isinstance(log.last_place(order), int | None):
         return with_changes(_by_key(log, order, key, settings), log, settings)
@@ -90,7 +91,8 @@ _KEPT = ("run_id", "occurred_at", "started_at", "schedule_id")
 def _by_key(log: SyncLog, order: str, key: str, settings: SourceSettings) -> Anchored | ByKey:
     column = f'column "{key}"'
     if log.relation.writers is None:
-        return Anchored("key", order, column, _written(log, settings), by_key=False)
+        identity, tells_apart = _written(log, settings), _tells_apart(settings)
+        return Anchored("key", order, column, identity, by_key=False, tells_apart=tells_apart)
     return ByKey(order, column, settings.gap_horizon)
 
 
@@ -103,3 +105,8 @@ def _written(log: SyncLog, settings: SourceSettings) -> str | None:
     fields = [name for name in mapped if name in _KEPT[:2]] or mapped
     texts = [log.database.text(sql, KEY_LIMIT) for name in fields if (sql := log.selection.plain(name))]
     return " || ' ' || ".join(texts) or None
+
+
+def _tells_apart(settings: SourceSettings) -> bool:
+    """Whether what a row keeps is hardly ever the same in another one: a schedule alone is."""
+    return any(getattr(settings.columns, name) is not None for name in _KEPT[:3])

@@ -10,7 +10,7 @@ import pytest
 
 from notifyd.sources import Source
 from tests.sources import servers
-from tests.sources.logs import JOBS_MAPPING, NOW, Log, read_all
+from tests.sources.logs import JOBS, JOBS_MAPPING, NOW, Log, read_all
 from tests.sources.servers import Server
 from tests.sources.workload import create, source_of
 
@@ -121,4 +121,24 @@ def test_a_view_that_orders_by_nothing_is_told(tmp_path: Path) -> None:
     )
     source: Source = log.source(JOBS_MAPPING)
     assert source.about(None, NOW).warnings == ('view "jobs" has no index on "id": each poll reads all of it',)
+    source.close()
+
+
+UNNOTICED = (
+    "if the log is emptied and filled again as far, that is not noticed: map columns.run_id, occurred_at or started_at"
+)
+
+
+@pytest.mark.parametrize(
+    ("columns", "told"),
+    [("", True), ('schedule_id = "run"', True), ('run_id = "run"', False), ('occurred_at = "at"', False)],
+)
+def test_a_log_where_nothing_tells_rows_apart_is_told_what_is_not_noticed(
+    tmp_path: Path, columns: str, told: bool
+) -> None:
+    bare = JOBS_MAPPING.replace('run_id = "run"\n', "").replace('occurred_at = "at"\n', "")
+    source: Source = Log(tmp_path / "jobs.db", JOBS).source(
+        bare.replace("[sources.statuses]", f"{columns}\n[sources.statuses]")
+    )
+    assert (UNNOTICED in source.about(None, NOW).text) is told
     source.close()
