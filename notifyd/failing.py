@@ -19,8 +19,9 @@ from notifyd.filtering import Gate, ask
 from notifyd.model import Finding
 from notifyd.observe import health as parts
 from notifyd.observe.health import Health
-from notifyd.store import expiry, failing
+from notifyd.store import expiry, failing, late
 from notifyd.store.failing import Failing
+from notifyd.store.late import Late
 from notifyd.store.thread import StoreThread
 
 LASTING = timedelta(minutes=1)
@@ -50,6 +51,8 @@ class ChannelWatch:
                 await self._end(each, now)
             for each in await self.store(failing.to_tell, LASTING, now):
                 await self._tell(each, now, rules)
+            for expired in await self.store(late.unsaid):
+                await self._say_late(expired, now)
             for each in await self.store(failing.told):
                 self.health.turn(parts.channel(each.name), now, ok=False, note=each.error)
         except NotifydError as error:
@@ -68,6 +71,15 @@ class ChannelWatch:
         who = "nobody else can be told" if kept.untold else "others are told"
         log.error(f"the channel fails; {who}", config=channel.name, why=channel.error)
         self.found()
+
+    async def _say_late(self, expired: Late, now: datetime) -> None:
+        event = describe.told_too_late(
+            expired.config_id, expired.name, expired.count, expired.first, expired.since, now
+        )
+        finding, recipients = Finding(event, alone=expired.config_id), [gate.recipient for gate in self.gates]
+        if await self.store(late.say, expired, finding, recipients, now):
+            log.warning("what expired is told by a notice of its own", config=expired.name, events=expired.count)
+            self.found()
 
     async def _end(self, channel: Failing, now: datetime) -> None:
         expired = await self.store(expiry.untold_events, channel.config_id)

@@ -252,7 +252,7 @@ class Finding:
 
     `condition` is the id of the open streak's announcement that the event belongs to: its own id
     for the announcement itself, the announcement's for a reminder and for the failures that follow.
-    `about` is the id of the config that the event is about, if it is about one.
+    `about` is the id of the config that the event is about, if it is about one; `alone`, of the only one to be told.
     """
 
     event: Event
@@ -260,6 +260,7 @@ class Finding:
     record_key: str | None = None
     condition: str | None = None
     about: str | None = None
+    alone: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

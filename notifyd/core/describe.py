@@ -294,6 +294,26 @@ def channel_failing(
     )
 
 
+def told_too_late(config_id: str, name: str, count: int, first: str, since: datetime, now: datetime) -> Event:
+    """The event for a config whose deliveries expired, where nothing followed that could say so. `first` is the id of
+    the oldest of them, found at `since`."""
+    what = "event was" if count == 1 else "events were"
+    return Event(
+        id=event_id(config_id, "told too late", first),
+        event_type=EventType.CHANNEL_FAILING,
+        severity=SEVERITIES[EventType.CHANNEL_FAILING],
+        title=f"Not Told In Time: {name}",
+        message=f"{count} {what} not delivered in time, the oldest found about {_moment(since)}, and expired.",
+        timestamp=now,
+        error_type=EventType.CHANNEL_FAILING.value,
+        details={"config": name, "since": rfc3339(since), "expired": str(count)},
+        suggested_actions=(
+            "See what it was: notifyd deliveries --state expired",
+            "Send again what still matters: notifyd retry",
+        ),
+    )
+
+
 def channel_recovered(
     name: str, opened: str, since: datetime, now: datetime, *, in_use: bool, expired: int = 0
 ) -> Event:

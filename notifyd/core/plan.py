@@ -163,6 +163,8 @@ def _not_addressed(finding: Finding, recipient: Recipient, recipients: Sequence[
     all if there is none, and never to the one that they are about."""
     if finding.event.event_type not in SYSTEM_EVENTS:
         return ""
+    if finding.alone:
+        return "" if recipient.id == finding.alone else "it is for another config alone"
     if recipient.id == finding.about:
         return "it is about this config itself"
     others = any(r.system for r in recipients if r.id != finding.about)

@@ -285,6 +285,12 @@ def test_who_fails_is_never_told_of_itself() -> None:
         assert reasons[about] == "it is about this config itself"
 
 
+def test_what_is_for_one_config_alone_is_told_to_no_other() -> None:
+    late = replace(finding("1", EventType.CHANNEL_FAILING), alone="ops")
+    for to in ([OPS, DEV], [OPS, replace(ALL, system=True)]):
+        assert decided(planned(late, to=to)) == ["planned", "dropped"]
+
+
 # -- folding -------------------------------------------------------------------------------------
 
 

@@ -13,7 +13,7 @@ from notifyd.core.detect import Gone, detect
 from notifyd.core.memory import Detected, Memory
 from notifyd.core.rules import Origin, Rules
 from notifyd.model import Hold
-from notifyd.store import memory, outbox, retention
+from notifyd.store import late, memory, outbox, retention
 from notifyd.store.database import Database
 from tests.core.findings import announcement, finding, recovery
 from tests.core.logs import RECORDS, RUNS, STUCK, at, row
@@ -104,6 +104,10 @@ def test_claiming_and_settling(db: Database) -> None:
         _ = state.next_due
 
     assert scans(db, send) == set()
+
+
+def test_looking_for_what_expired_untold(state: State) -> None:
+    assert scans(state.db, lambda: late.unsaid(state.db)) == set()
 
 
 def test_taking_up_cancelling_and_queueing_again(state: State) -> None:
