@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import math
 import traceback
+from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from types import FrameType
 from typing import Any, NamedTuple
 
@@ -25,15 +27,23 @@ from notifyd.filtering import at_work, recipient_of, text_of
 from notifyd.isolation import IsolatedChannel
 from notifyd.model import Outcome, Result
 from notifyd.outbound import Dialer, Guard, HttpClient
+from notifyd.patience import Ended, Patience, Step
 from notifyd.plugin_host import Registry
 from notifyd.render import Template
 from notifyd.settings import Delivery, NotificationSettings
 from notifyd.store.admission import Capacity
+from notifyd.store.claim import Claimed
 
 _REASON_LENGTH = 1000
-_PATIENCE = 1.0
+_LONGER = 1.0
+_LEFT_BEHIND = "it did not end when it was cancelled, and was left behind"
+_MEND = "set isolate = true on this config"
 
 log = structlog.get_logger("notifyd.lane")
+
+
+class TooManyLeft(Exception):
+    """Nothing more is begun with a channel that never ends."""
 
 
 class Checked(NamedTuple):
@@ -41,6 +51,15 @@ class Checked(NamedTuple):
 
     well: bool
     text: str
+
+
+@dataclass(slots=True, eq=False)
+class Underway:
+    """A delivery that was claimed, when its lane had fallen so often; until its attempt has ended."""
+
+    claimed: Claimed
+    falls: int
+    step: Step[object] | None = None  # None while it waits for a seat
 
 
 @dataclass(slots=True)
@@ -57,19 +76,21 @@ class Lane:
     template: Template
     public_url: str
     delivery: Delivery
-    seats: asyncio.Semaphore
+    seats: int  # that are free
     secrets: tuple[str, ...] = ()
     in_flight: int = 0  # claimed, and not ended
+    waiting: deque[Underway] = field(default_factory=deque)  # those of them that have no seat yet
     pace: Pace = field(default_factory=Pace)
+    patience: Patience = field(default_factory=Patience)
 
-    async def open(self) -> None:
+    async def open(self, within: float = math.inf) -> None:
         """Let the channel make its connections. One that cannot is a bug that its attempts will show."""
-        if trouble := await self._trouble(self.channel.open):
+        if trouble := await self._trouble(self.channel.open, within):
             self.log.error("the channel did not open", why=trouble)
 
-    async def close(self) -> None:
+    async def close(self, within: float = math.inf) -> None:
         """Let the channel and its HTTP connections go."""
-        if trouble := await self._trouble(self.channel.close):
+        if trouble := await self._trouble(self.channel.close, within):
             self.log.warning("the channel did not close", why=trouble)
         await self.http.aclose()
 
@@ -87,22 +108,18 @@ class Lane:
         trouble = await self._trouble(step, timeout)
         return Checked(trouble is None, self._clean(plain(trouble or next(iter(found), None) or "")))
 
-    async def _trouble(self, step: Callable[[], Awaitable[None]], within: float | None = None) -> str | None:
+    async def _trouble(self, step: Callable[[], Awaitable[None]], within: float) -> str | None:
         """What went wrong with a step of the channel's, which may take as long as an attempt; None if nothing did."""
-        seconds = self.timeout.total_seconds() if within is None else within
-        limit = asyncio.timeout(seconds)
-        try:
-            with self._at_work():
-                async with limit:
-                    await step()
-        except BaseException as error:  # also SystemExit, as in an attempt
-            if _cancelled_from_outside(error):
-                raise
-            if limit.expired():
-                return f"not done within {seconds:g} s"
-            expected = isinstance(error, Retry | Reject)
-            return self._clean(plain(error) if expected else text_of(error))
-        return None
+        seconds = min(within, self.timeout.total_seconds())
+        with self._at_work():
+            ended = await self.patience.ended(step, seconds)
+        if ended.left_behind:
+            return f"not done within {seconds:g} s; {_LEFT_BEHIND}"
+        if (error := ended.error) is None:
+            return None
+        if ended.late:
+            return f"not done within {seconds:g} s"
+        return self._clean(plain(error) if isinstance(error, Retry | Reject) else text_of(error))
 
     @property
     def capacity(self) -> Capacity:
@@ -124,38 +141,62 @@ class Lane:
         return at_once if self.delivery.max_per_minute else self.pace.most(at_once)
 
     async def attempt(self, notification: Notification, number: int, now: datetime) -> Outcome:
-        """Send once. Whatever the channel does, the answer is an Outcome, without a secret in it.
+        """Send once, as `begin`; a CancelledError is one of whoever waits here."""
+        ended: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        begun = self.begin(notification, number, now, ended.set_result)
+        try:
+            return await ended
+        except asyncio.CancelledError:
+            begun.abandon()
+            raise
 
-        Only a cancellation from outside (the daemon stops) gets through.
-        """
+    def begin(
+        self, notification: Notification, number: int, now: datetime, done: Callable[[Outcome], None]
+    ) -> Step[object]:
+        """Begin to send once. Whatever the channel does, `done` gets an Outcome, without a secret in it."""
         words = Words(notification, self.template, self.public_url, self.log)
-        with self._at_work():
-            outcome = await self._try(words, notification, number, now)
-        if not words.stall:
-            return outcome
-        return replace(outcome, reason="; ".join(filter(None, [outcome.reason, words.stall])))
-
-    async def _try(self, words: Words, notification: Notification, number: int, now: datetime) -> Outcome:
         seconds = self.timeout.total_seconds()
         log = ChannelLog(_bound(self.log, notification), self.secrets)
         ctx = Attempt(words, number, self.http, self.dialer, log, now, seconds)
+
+        def ended(how: Ended[object]) -> None:
+            with self._at_work():
+                outcome = self._outcome_of(how, words, ctx)
+            if words.stall:
+                outcome = replace(outcome, reason="; ".join(filter(None, [outcome.reason, words.stall])))
+            done(outcome)
+
         # A little longer than the channel's own, whose words say more about what was slow.
-        limit = asyncio.timeout(seconds + _PATIENCE)
-        try:
-            async with limit:
-                note = await self.channel.send(notification, ctx)
-        except Retry as retry:
-            return self._outcome(Result.RETRY, retry.reason, retry.status_code, retry.after)
-        except Reject as reject:
-            return self._outcome(Result.REJECTED, reject.reason, reject.status_code)
-        except BaseException as error:  # also SystemExit, which would end the process from inside a task
-            if _cancelled_from_outside(error):
-                raise
-            if limit.expired():
-                return self._outcome(Result.RETRY, f"no answer within {seconds:g} s")
-            return self._bug(notification, error)
-        notes = [words.note, last_note(ctx.http), note if isinstance(note, str) else ""]
+        return self.patience.begin(partial(self._send, notification, ctx, words), seconds + _LONGER, ended)
+
+    async def _send(self, notification: Notification, ctx: Attempt, words: Words) -> object:
+        """The channel at work: `blamed` knows it by this frame, and by its `words`."""
+        if self.patience.is_over:
+            raise TooManyLeft(f"{self.patience.most} attempts before did not end when they were cancelled; {_MEND}")
+        with self._at_work():
+            note: object = await self.channel.send(notification, ctx)
+        return note
+
+    def _outcome_of(self, how: Ended[object], words: Words, ctx: Attempt) -> Outcome:
+        if how.left_behind:
+            return self._left(words.notification)
+        match how.error:
+            case Retry() as retry:
+                return self._outcome(Result.RETRY, retry.reason, retry.status_code, retry.after)
+            case Reject() as reject:
+                return self._outcome(Result.REJECTED, reject.reason, reject.status_code)
+            case BaseException() as error:
+                if how.late:
+                    return self._outcome(Result.RETRY, f"no answer within {self.timeout.total_seconds():g} s")
+                return self._bug(words.notification, error)
+        notes = [words.note, last_note(ctx.http), how.value if isinstance(how.value, str) else ""]
         return self._outcome(Result.SENT, "; ".join(filter(None, notes)), last_status(ctx.http))
+
+    def _left(self, notification: Notification) -> Outcome:
+        count, kind = len(self.patience.left), self.notification_type
+        self.log.error(f"the channel has a bug: {_LEFT_BEHIND}", channel=kind, delivery=notification.id, left=count)
+        late = f"no answer within {self.timeout.total_seconds():g} s, and {_LEFT_BEHIND}; {_MEND}"
+        return self._outcome(Result.BUG, f"bug in the channel {kind} of {self.recipient.name}: {late}")
 
     def _bug(self, notification: Notification, error: BaseException) -> Outcome:
         where = self._clean("".join(traceback.format_exception(error)))
@@ -205,14 +246,14 @@ def lane_of(
         notification.template,
         public_url or "",
         notification.delivery,
-        asyncio.Semaphore(notification.delivery.max_concurrency),
+        notification.delivery.max_concurrency,
         secrets,
     )
 
 
 def blamed(frame: FrameType | None, note: str) -> str | None:
     """The config whose attempt is at work in this frame, if one is; what is noted becomes part of its outcome."""
-    while frame and frame.f_code is not Lane._try.__code__:
+    while frame and frame.f_code is not Lane._send.__code__:
         frame = frame.f_back
     if frame is None:
         return None
@@ -237,9 +278,3 @@ def _made(notification: NotificationSettings, registry: Registry, own_log: Logge
 def _bound(log: Logger, notification: Notification) -> Logger:
     """The log with the delivery's id on each line."""
     return log.bind(delivery=notification.id) if hasattr(log, "bind") else log
-
-
-def _cancelled_from_outside(error: BaseException) -> bool:
-    """Whether somebody cancelled this task, rather than the channel something of its own."""
-    task = asyncio.current_task()
-    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0

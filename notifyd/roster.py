@@ -11,8 +11,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import overload
 
-import structlog
-
 from notifyd import fast
 from notifyd.filtering import Gate, gate_of, recipient_of
 from notifyd.lane import Lane, lane_of
@@ -22,10 +20,11 @@ from notifyd.settings import NotificationSettings, Settings
 OPENING = 10.0
 """Seconds that a channel has to open before it is used as it is."""
 
+CLOSING = 10.0
+"""Seconds that a channel has to close. All close at once, so that a stop has an end."""
+
 Drained = Callable[[str], Awaitable[None]]
 """Waits until every attempt of a config, by its id, that has begun by now has ended."""
-
-log = structlog.get_logger("notifyd.roster")
 
 
 class Gates(Sequence[Gate]):
@@ -84,7 +83,7 @@ class Roster:
         """Only send for it what is in the outbox; no event is planned for it."""
         guard = self._guard if notification.id else None
         lane = lane_of(notification, self._settings.registry, guard, self._settings.http.public_url, fast=self._fast)
-        await _open(lane)
+        await lane.open(OPENING)
         before = self.lanes.get(lane.recipient.id)
         self.lanes[lane.recipient.id] = lane
         if before and drained:
@@ -102,8 +101,7 @@ class Roster:
 
     async def close(self) -> None:
         """Close every lane; nothing is in flight any more."""
-        for lane in self.lanes.values():
-            await lane.close()
+        await asyncio.gather(*(lane.close(CLOSING) for lane in self.lanes.values()))
         if self._leaving:
             await asyncio.wait(self._leaving)
 
@@ -118,16 +116,8 @@ def identity_of(notification: NotificationSettings) -> str:
     return recipient_of(notification).id
 
 
-async def _open(lane: Lane) -> None:
-    try:
-        async with asyncio.timeout(OPENING):
-            await lane.open()
-    except TimeoutError:
-        log.error("the channel takes too long to open", config=lane.recipient.name, seconds=OPENING)
-
-
 async def _close(lane: Lane, drained: Drained, then: Callable[[], Awaitable[None]] | None) -> None:
     await drained(lane.recipient.id)
     if then:
         await then()
-    await lane.close()
+    await lane.close(CLOSING)

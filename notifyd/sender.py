@@ -9,16 +9,16 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
-from typing import cast
 
 import structlog
 
 from notifyd.clock import Clock
 from notifyd.core.retry import next_attempt
 from notifyd.errors import NotifydError
-from notifyd.lane import Lane
+from notifyd.lane import Lane, Underway
 from notifyd.model import Outcome, Reason, Result
 from notifyd.observe.health import SENDER, Health
 from notifyd.store import outbox
@@ -52,8 +52,7 @@ class Sender:
         self.most_per_minute: int | None = None  # over all lanes
         self._settled: list[Settled] = []
         self._returned: list[Claimed] = []  # that were not begun
-        self._attempts: dict[asyncio.Task[None], Claimed] = {}
-        self._waiting: set[asyncio.Task[None]] = set()  # those of them that have not begun
+        self._attempts: dict[Underway, Lane] = {}
         self._awaited: dict[str, list[asyncio.Future[None]]] = {}  # by delivery id
         self._turning = asyncio.Lock()
         self._woken = asyncio.Event()
@@ -73,15 +72,15 @@ class Sender:
         self._stopping = True
         self.wake()
         await asyncio.wait([self._loop])
-        for task in self._waiting:
-            task.cancel()
-            self._returned.append(self._attempts.pop(task))
-        if self._attempts:
-            await asyncio.wait(self._attempts, timeout=grace)
-        for task, claimed in list(self._attempts.items()):
-            task.cancel()
+        for lane in list(self._attempts.values()):
+            while lane.waiting:
+                self._give_back(lane, lane.waiting.popleft())
+        await self._all_ended(grace)
+        for underway in self._attempts:
+            if underway.step:
+                underway.step.abandon()
             outcome = Outcome(Result.UNKNOWN, "unknown: the daemon stopped")
-            self._settled.append(Settled(claimed, outcome, self.clock(), self.clock(), retry_at=self.clock()))
+            self._settled.append(Settled(underway.claimed, outcome, self.clock(), self.clock(), retry_at=self.clock()))
         try:
             await self.store(_settle_all, self._settled, self._returned)
         except Exception as error:
@@ -91,6 +90,13 @@ class Sender:
             )
         self._recorded([*(item.claimed for item in self._settled), *self._returned])
         self._attempts, self._settled, self._returned = {}, [], []
+
+    async def _all_ended(self, grace: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                while self._attempts:
+                    self._woken.clear()
+                    await self._woken.wait()
 
     def attempted(self, delivery_id: str) -> asyncio.Future[None]:
         """Done once an attempt at the delivery has ended and is recorded, or the sender has stopped."""
@@ -108,7 +114,7 @@ class Sender:
     async def drained(self, config_id: str) -> None:
         """Wait until every attempt of a config that has begun by now is recorded. A turn counts as its attempts."""
         async with self._turning:
-            begun = [claimed for claimed in self._attempts.values() if claimed.config_id == config_id]
+            begun = [each.claimed for each in self._attempts if each.claimed.config_id == config_id]
             begun += [item.claimed for item in self._settled if item.claimed.config_id == config_id]
             recorded = [self.attempted(claimed.notification.id) for claimed in begun]
         if recorded:
@@ -174,35 +180,47 @@ class Sender:
             count = claimed.notification.count
             log.warning("more than max_notifications_per_minute: it gathered", config=lane.recipient.name, events=count)
         lane.in_flight += 1
-        task = asyncio.create_task(self._seated(lane, claimed, falls), name=f"attempt {claimed.notification.id}")
-        self._attempts[task] = claimed
-        self._waiting.add(task)
-        task.add_done_callback(lambda done: self._ended(lane, done))
+        underway = Underway(claimed, falls)
+        self._attempts[underway] = lane
+        if lane.seats:
+            lane.seats -= 1
+            self._attempt(lane, underway)
+        elif lane.pace.falls != falls:
+            self._give_back(lane, underway)
+        else:
+            lane.waiting.append(underway)
 
-    def _ended(self, lane: Lane, task: asyncio.Task[None]) -> None:
-        self._attempts.pop(task, None)
-        self._waiting.discard(task)
+    def _attempt(self, lane: Lane, underway: Underway) -> None:
+        claimed, started = underway.claimed, self.clock()
+        done = partial(self._ended, lane, underway, started)
+        underway.step = lane.begin(claimed.notification, claimed.attempt, started, done)
+
+    def _ended(self, lane: Lane, underway: Underway, started: datetime, outcome: Outcome) -> None:
+        del self._attempts[underway]
         lane.in_flight -= 1
-        self.wake()
+        try:
+            self._settle(lane, underway.claimed, started, outcome)
+        finally:
+            self._free_seat(lane)
+            self.wake()
 
-    async def _seated(self, lane: Lane, claimed: Claimed, falls: int) -> None:
-        """An attempt, once one of the lane's seats is free; or, if another failed since the claim, none for now."""
-        waits = lane.seats.locked()
-        if waits and lane.pace.falls != falls:
-            self._returned.append(claimed)
-            return
-        async with lane.seats:
-            self._waiting.discard(cast("asyncio.Task[None]", asyncio.current_task()))
-            if waits and (self._stopping or lane.pace.falls != falls):
-                self._returned.append(claimed)
-            else:
-                await self._attempt(lane, claimed)
+    def _free_seat(self, lane: Lane) -> None:
+        """Who waits takes it; or, if another attempt failed since its claim, is not begun for now."""
+        while lane.waiting:
+            underway = lane.waiting.popleft()
+            if not self._stopping and lane.pace.falls == underway.falls:
+                return self._attempt(lane, underway)
+            self._give_back(lane, underway)
+        lane.seats += 1
+        return None
 
-    async def _attempt(self, lane: Lane, claimed: Claimed) -> None:
-        started = self.clock()
-        outcome = await lane.attempt(claimed.notification, claimed.attempt, started)
-        finished = self.clock()
-        retry_at = None
+    def _give_back(self, lane: Lane, underway: Underway) -> None:
+        del self._attempts[underway]
+        self._returned.append(underway.claimed)
+        lane.in_flight -= 1
+
+    def _settle(self, lane: Lane, claimed: Claimed, started: datetime, outcome: Outcome) -> None:
+        finished, retry_at = self.clock(), None
         if outcome.result in (Result.RETRY, Result.BUG):
             retry_at = next_attempt(
                 claimed.tries,

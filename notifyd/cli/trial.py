@@ -6,7 +6,6 @@ sent from here, by the same lane, and recorded in the same history.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -20,6 +19,7 @@ from notifyd.errors import NotifydError
 from notifyd.lane import Lane
 from notifyd.model import Outcome, Result
 from notifyd.observe import logs
+from notifyd.patience import run
 from notifyd.roster import Roster, identity_of
 from notifyd.saved import SavedBodies
 from notifyd.settings import NotificationSettings, Settings, load, parse_duration
@@ -116,7 +116,7 @@ def _send(db: Database, path: Path, chosen: Chosen) -> Attempt:
     """Send it from here. It is not tried again: whoever asked is told at once, and may ask again."""
     settings = load(path)
     logs.configure("warning")
-    delivery = asyncio.run(_attempt(db, Roster(settings), _notification(db, settings, chosen)))
+    delivery = run(_attempt(db, Roster(settings), _notification(db, settings, chosen)))
     return reads.attempts_of(db, delivery)[-1]
 
 

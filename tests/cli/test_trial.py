@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -69,6 +71,21 @@ def test_it_is_sent_and_recorded(site: Site, sink: HttpSink, notifyd: Notifyd) -
     assert (attempt["success"], attempt["event_type"], attempt["event_id"]) == (1, "test", body["id"])
     assert attempt["delivery_id"] == request.headers["webhook-id"]
     assert site.imbalances() == []
+
+
+def test_a_channel_that_never_ends_does_not_keep_whoever_tests_it(site: Site, past: Past, notifyd: Notifyd) -> None:
+    plugins = site.folder / "plugins"
+    plugins.mkdir()
+    shutil.copy(Path(__file__).parents[1] / "loops" / "swallows.py", plugins)
+    config = {"until": str(site.folder / "never")}
+    bad = {"name": "bad", "notification_type": "swallows", "timeout": "100ms", "config": config}
+    site.write(sources=[], notifications=[bad], daemon={"plugins_dir": str(plugins)})
+    past.poll()
+    began = time.monotonic()
+    answer = notifyd("test", "bad")
+    assert answer.exit_code == 1
+    assert "it did not end when it was cancelled, and was left behind" in answer.stderr
+    assert time.monotonic() - began < 15
 
 
 @pytest.mark.usefixtures("known")

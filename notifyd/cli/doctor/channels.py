@@ -19,6 +19,7 @@ from notifyd.cli.doctor.finding import Finding, Level
 from notifyd.clock import utc_now
 from notifyd.errors import NotifydError
 from notifyd.lane import Lane
+from notifyd.patience import run
 from notifyd.roster import Roster, identity_of
 from notifyd.saved import SavedBodies
 from notifyd.settings import NotificationSettings, Settings
@@ -45,7 +46,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
     in_file = [each for each in settings.notifications if each.enabled]
     made, troubles = _made(settings)
     yield from troubles
-    yield from asyncio.run(_look(settings, [*in_file, *made]))
+    yield from run(_look(settings, [*in_file, *made]))
 
 
 def _made(settings: Settings) -> tuple[list[NotificationSettings], list[Finding]]:
