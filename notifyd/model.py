@@ -182,6 +182,7 @@ class Streak:
     tenant_id: str | None = None
     schedule_id: str | None = None
     touched: datetime | None = None  # when a record of the schedule was read last
+    last_error: str | None = None  # what the newest of its failures said, cut
 
 
 class RunOutcome(NamedTuple):

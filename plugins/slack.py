@@ -174,6 +174,9 @@ def _reasons(notification: Notification) -> Iterator[str]:
 def _fields(notification: Notification) -> Iterator[dict[str, Any]]:
     for title, value in _facts(notification):
         yield {"title": title, "value": value, "short": True}
+    error = notification.event.details.get("error", "")
+    if error and error not in notification.event.message:
+        yield {"title": "Error", "value": _line(error), "short": False}
     if actions := notification.event.suggested_actions:
         yield {"title": "Suggested Actions", "value": "\n".join(_numbered(actions)), "short": False}
 
@@ -187,6 +190,10 @@ def _facts(notification: Notification) -> Iterator[tuple[str, str]]:
         yield "Last", _moment(notification.last_at)
     else:
         yield "Timestamp", _moment(event.timestamp)
+    if event.schedule_id and event.schedule_id != event.connector_id:
+        yield "Schedule", _line(event.schedule_id)
+    if event.source:
+        yield "Source", _line(event.source)
 
 
 def _numbered(actions: Iterable[str]) -> Iterator[str]:

@@ -78,6 +78,8 @@ _RETRY_AFTER = re.compile(
     re.IGNORECASE,
 )
 
+LAST_ERROR_LIMIT = 300
+
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
@@ -138,6 +140,7 @@ def announcement(streak: Streak, run_id: str, at: datetime, origin: Origin, rule
     subject = streak.connector_id or streak.schedule_id or origin.source
     since = rfc3339(streak.since) if streak.since else ""
     again = " It was told before, and failures go on." if streak.announced else ""
+    said = f"\nLast error: {streak.last_error}" if streak.last_error else ""
     return Event(
         id=event_id(
             origin.identity, origin.epoch, streak.schedule, streak.number, "consecutive_failures", streak.reminders
@@ -145,8 +148,8 @@ def announcement(streak: Streak, run_id: str, at: datetime, origin: Origin, rule
         event_type=EventType.CONSECUTIVE_FAILURES,
         severity=Severity.CRITICAL,
         title=f"Multiple Sync Failures: {subject}",
-        message=f"{_about(streak, subject)} failed {streak.failed_runs} times in a row. "
-        f"Manual intervention may be required.{again}",
+        message=f"{_which(streak, subject)} failed {streak.failed_runs} times in a row. "
+        f"Manual intervention may be required.{again}{said}",
         timestamp=at,
         connector_id=streak.connector_id,
         entity_type=streak.entity_type,
@@ -169,7 +172,7 @@ def recovery(streak: Streak, run_id: str, at: datetime, origin: Origin) -> Event
         event_type=EventType.RECOVERED,
         severity=Severity.INFO,
         title=f"Recovered: {subject}",
-        message=f"{_about(streak, subject)} succeeded again after {streak.failed_runs} failed runs in a row.",
+        message=f"{_which(streak, subject)} succeeded again after {streak.failed_runs} failed runs in a row.",
         timestamp=at,
         connector_id=streak.connector_id,
         entity_type=streak.entity_type,
@@ -189,7 +192,7 @@ def expired(streak: Streak, now: datetime, origin: Origin) -> Event:
     return replace(
         recovery(streak, "", now, origin),
         title=f"No Longer Followed: {subject}",
-        message=f"{_about(streak, subject)} has not run{since}: its {streak.failed_runs} failed runs in a row are"
+        message=f"{_which(streak, subject)} has not run{since}: its {streak.failed_runs} failed runs in a row are"
         " not followed any more.",
     )
 
@@ -207,7 +210,7 @@ def stuck_run(run: Run, streak: Streak, now: datetime, origin: Origin, rules: Ru
         event_type=EventType.STUCK_RUN,
         severity=SEVERITIES[EventType.STUCK_RUN],
         title=f"Run Stuck: {_about(streak, subject)}",
-        message=f"A run of {_about(streak, subject)} has been running since {_moment(run.start.at)} and {state}.",
+        message=f"A run of {_which(streak, subject)} has been running since {_moment(run.start.at)} and {state}.",
         timestamp=now,
         connector_id=streak.connector_id,
         entity_type=streak.entity_type,
@@ -230,7 +233,7 @@ def stuck_no_more(run: Run, streak: Streak, at: datetime, origin: Origin, *, ali
         event_type=EventType.RECOVERED,
         severity=Severity.INFO,
         title=f"Recovered: {_about(streak, subject)}",
-        message=f"The run of {_about(streak, subject)} that was running since {_moment(run.start.at)} {end}.",
+        message=f"The run of {_which(streak, subject)} that was running since {_moment(run.start.at)} {end}.",
         timestamp=at,
         connector_id=streak.connector_id,
         entity_type=streak.entity_type,
@@ -389,6 +392,7 @@ def digest(events: tuple[Event, ...], count: int, first_at: datetime, last_at: d
         tenant_id=_common(event.tenant_id for event in events),
         schedule_id=_common(event.schedule_id for event in events),
         run_id=_common(event.run_id for event in events),
+        source=_common(event.source for event in events),
         details={"count": str(count), "first": rfc3339(first_at), "last": rfc3339(last_at)},
         suggested_actions=tuple(
             dict.fromkeys(a for e in events if e.event_type is worst.event_type for a in e.suggested_actions)
@@ -443,8 +447,21 @@ def _moment(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
+def cut(text: str) -> str:
+    """An error text as one line of a size that fits into any message beside other words."""
+    line = " ".join(text.split())
+    return line if len(line) <= LAST_ERROR_LIMIT else line[: LAST_ERROR_LIMIT - 1] + "…"
+
+
 def _about(streak: Streak, subject: str) -> str:
     return f"{subject} ({streak.entity_type})" if streak.entity_type else subject
+
+
+def _which(streak: Streak, subject: str) -> str:
+    """What a streak is about, with its schedule where the subject does not say it: a connector may have many."""
+    schedule = f"schedule {streak.schedule_id}" if streak.schedule_id not in (None, subject) else None
+    more = ", ".join(filter(None, (streak.entity_type, schedule)))
+    return f"{subject} ({more})" if more else subject
 
 
 def _plural(event: Event) -> str:

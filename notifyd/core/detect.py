@@ -307,6 +307,7 @@ class Fold:
         run.end = max(run.end, position_of(record))
         run.failures += 1
         streak = self.streaks.of_record(record, run.schedule)
+        self.streaks.failed(streak, record.message, position_of(record))
         if what.event_type.value in run.told:
             self.detected.counts["counted"] += 1
         else:

@@ -65,6 +65,11 @@ class Streaks:
             streak.touched = record.read_at
         return streak
 
+    def failed(self, streak: Streak, message: str | None, position: Position) -> None:
+        """Remember what a failing record said, if no failure is newer: whoever is told of the streak is told that."""
+        if all(position >= o.position for o in streak.outcomes if o.failed):
+            streak.last_error = describe.cut(message) if message else None
+
     def outcome(
         self, streak: Streak, outcome: RunOutcome, now: datetime, *, final: bool, first_failure: bool = False
     ) -> None:
@@ -86,7 +91,7 @@ class Streaks:
         """A run that succeeded for good. Mostly it is the newest, and all that stands before it is history."""
         outcome = RunOutcome(position, run, failed=False)
         if streak.announced is None and (not streak.outcomes or streak.outcomes[-1].position <= position):
-            streak.outcomes = (outcome,)
+            streak.outcomes, streak.last_error = (outcome,), None
         else:
             self.outcome(streak, outcome, now, final=True)
 
@@ -115,7 +120,7 @@ class Streaks:
                     event = describe.expired(streak, now, self._origin)
                     self._found.findings.append(Finding(event, schedule, None, streak.announced))
                     _close(streak)
-                streak.outcomes, streak.newest_start = (), None
+                streak.outcomes, streak.newest_start, streak.last_error = (), None, None
 
     def _reminders_due(self, now: datetime) -> Iterator[str]:
         for schedule, streak in {**self._known, **self._found.streaks}.items():
@@ -124,8 +129,11 @@ class Streaks:
 
     def _announce_if_due(self, streak: Streak, outcome: RunOutcome, now: datetime) -> None:
         if not outcome.failed and len(streak.outcomes) == 1:
+            streak.last_error = None
             return
         failures = failures_in_a_row(streak)
+        if not failures:
+            streak.last_error = None
         if len(failures) < self._rules.threshold:
             return
         streak.failed_runs = len(failures)
@@ -160,7 +168,7 @@ class Streaks:
 def _close(streak: Streak) -> None:
     """The next streak is another one."""
     streak.number += 1
-    streak.announced = streak.announced_at = streak.since = streak.remind_at = None
+    streak.announced = streak.announced_at = streak.since = streak.remind_at = streak.last_error = None
     streak.failed_runs = streak.reminders = 0
     streak.failed_since_told = False
 

@@ -62,7 +62,8 @@ EVENTS: Mapping[EventType, Event] = {
         _event(
             EventType.CONSECUTIVE_FAILURES,
             "Multiple Sync Failures: quickbooks",
-            "quickbooks failed 3 times in a row. Manual intervention may be required.",
+            "quickbooks (schedule nightly) failed 3 times in a row. Manual intervention may be required.\n"
+            "Last error: 500: QuickBooks API error (503 Service Unavailable)",
             **_RUN,
             error_type="consecutive_failures",
             details={"connector": "quickbooks", "failure_count": "3", "since": "2026-11-24T18:00:00.000000Z"},

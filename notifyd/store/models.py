@@ -96,6 +96,7 @@ class StreakRow(Table):
     tenant_id = TextField(null=True)
     schedule_id = TextField(null=True)
     touched = TextField(null=True)
+    last_error = TextField(null=True)
 
     class Meta:
         table_name = "streaks"

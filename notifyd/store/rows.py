@@ -53,6 +53,7 @@ INSERT_RUN = f"INSERT OR REPLACE INTO runs ({', '.join(RUN_FIELDS)}) VALUES ({',
 STREAK_FIELDS = (
     "source_id", "schedule", "outcomes", "newest_start", "number", "announced", "announced_at", "failed_runs", "since",
     "failed_since_told", "reminders", "remind_at", "connector_id", "entity_type", "tenant_id", "schedule_id", "touched",
+    "last_error",
 )  # fmt: skip
 INSERT_STREAK = (
     f"INSERT OR REPLACE INTO streaks ({', '.join(STREAK_FIELDS)}) VALUES ({', '.join('?' * len(STREAK_FIELDS))})"
@@ -138,6 +139,7 @@ def streak_row(source_id: str, s: Streak) -> Row:
         text(s.since), s.failed_since_told, s.reminders, text(s.remind_at), clean(s.connector_id),
         clean(s.entity_type),
         clean(s.tenant_id), clean(s.schedule_id), text(s.touched),
+        clean(s.last_error),
     )  # fmt: skip
 
 
@@ -152,6 +154,7 @@ def streak_of(row: Sequence[Any]) -> Streak:
         failed_since_told=bool(row[9]), reminders=row[10], remind_at=moment(row[11]), connector_id=row[12],
         entity_type=row[13],
         tenant_id=row[14], schedule_id=row[15], touched=moment(row[16]),
+        last_error=row[17],
     )  # fmt: skip
 
 

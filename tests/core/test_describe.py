@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from notifyd.core import describe
-from notifyd.core.rules import Advice, Rules
+from notifyd.core.rules import Advice, Origin, Rules
 from notifyd.model import Event, EventType, Severity
-from tests.core.logs import NOON, RULES, RUNS, at, fold, row
+from tests.core.logs import NOON, RULES, RUNS, at, fold, row, tick
 
 
 def told(message: str | None, rules: Rules = RULES, **values: Any) -> Event:
@@ -100,10 +101,54 @@ def test_a_streak() -> None:
     assert (event.event_type, event.severity) == (EventType.CONSECUTIVE_FAILURES, Severity.CRITICAL)
     assert event.error_type == "consecutive_failures"
     assert event.title == "Multiple Sync Failures: woo"
-    assert event.message == "woo (orders) failed 3 times in a row. Manual intervention may be required."
+    assert event.message == (
+        "woo (orders, schedule nightly) failed 3 times in a row. Manual intervention may be required.\n"
+        "Last error: order 7 is not complete"
+    )
     assert event.details == {"connector": "woo", "failure_count": "3", "since": "2026-11-24T12:01:00.000000Z"}
     assert (event.tenant_id, event.schedule_id) == ("T", "nightly")
     assert event.suggested_actions == describe.ACTIONS[EventType.CONSECUTIVE_FAILURES]
+
+
+def last_error(event: Event) -> str:
+    return event.message.partition("Last error: ")[2]
+
+
+def test_a_streak_tells_its_newest_error_in_any_order() -> None:
+    log = [row(n, "failure", n, message=f"order {n}", read=5) for n in (3, 1, 2)]
+    assert last_error(fold(*log, origin=RUNS).events[-1]) == "order 3"
+
+
+def test_a_streak_s_error_is_one_line_and_cut() -> None:
+    log = [row(n, "failure", n, message="no\n  stock " * 100) for n in (1, 2, 3)]
+    error = last_error(fold(*log, origin=RUNS).events[-1])
+    assert len(error) == describe.LAST_ERROR_LIMIT
+    assert error.startswith("no stock no stock")
+    assert error.endswith("…")
+
+
+def test_a_streak_of_errors_without_a_text_says_none() -> None:
+    log = [row(n, "failure", n, message=None) for n in (1, 2, 3)]
+    assert "Last error" not in fold(*log, origin=RUNS).events[-1].message
+
+
+def test_a_reminder_tells_the_newest_error() -> None:
+    log = [row(n, "failure", n, message=f"order {n}") for n in (1, 2, 3, 4)]
+    event = fold(*log, tick(24 * 60 + 5), origin=RUNS).events[-1]
+    assert event.event_type is EventType.CONSECUTIVE_FAILURES
+    assert last_error(event) == "order 4"
+
+
+@pytest.mark.parametrize("rows", ["runs", "records"])
+def test_what_works_keeps_no_error_text(rows: Any) -> None:
+    failed = [row(n, "failure", n, run_id=f"s{n}") for n in (1, 2)]
+    told = fold(*failed, row(3, "success", 3, run_id="s3"), tick(60), origin=Origin("shop", "shop-db", rows=rows))
+    assert [streak.last_error for streak in told.memory.streaks.values()] == [None]
+
+
+def test_where_the_schedule_is_the_subject_it_is_said_once() -> None:
+    log = [row(n, "failure", n, connector_id=None, entity_type=None) for n in (1, 2, 3)]
+    assert fold(*log, origin=RUNS).events[-1].message.startswith("nightly failed 3 times in a row.")
 
 
 def test_a_recovery() -> None:
@@ -111,7 +156,7 @@ def test_a_recovery() -> None:
     event = fold(*log, row(4, "success", 4), origin=RUNS).events[-1]
     assert (event.event_type, event.severity, event.error_type) == (EventType.RECOVERED, Severity.INFO, None)
     assert event.title == "Recovered: woo"
-    assert event.message == "woo (orders) succeeded again after 3 failed runs in a row."
+    assert event.message == "woo (orders, schedule nightly) succeeded again after 3 failed runs in a row."
     assert event.details == {"connector": "woo", "failure_count": "3", "since": "2026-11-24T12:01:00.000000Z"}
 
 
@@ -232,7 +277,8 @@ def test_a_mixed_headline_is_as_severe_as_the_worst() -> None:
 
 def test_a_headline_carries_only_what_all_events_share() -> None:
     one, other = told("order 7", run_id="s1", tenant_id="T"), told("order 8", run_id="s2", tenant_id="U")
-    headline = digest(one, other)
+    headline = digest(one, replace(other, source="backoffice"))
+    assert headline.source is None
     assert (headline.run_id, headline.tenant_id, headline.schedule_id) == (None, None, "nightly")
 
 

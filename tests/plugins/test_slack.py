@@ -73,6 +73,8 @@ async def test_one_attachment_tells_it_all(sink: HttpSink):
                 "fields": [
                     {"title": "Severity", "value": "error", "short": True},
                     {"title": "Timestamp", "value": "2026-11-24 21:00:00 UTC", "short": True},
+                    {"title": "Schedule", "value": "nightly", "short": True},
+                    {"title": "Source", "value": "shop", "short": True},
                     {
                         "title": "Suggested Actions",
                         "value": "1. Check the credentials\n2. Retry the failed records",
@@ -108,7 +110,18 @@ async def test_the_colour_shows_the_severity(severity: Severity, color: str, sin
 
 async def test_without_suggested_actions_there_is_no_such_field(sink: HttpSink):
     told = await attachment(sink, a_notification(an_event(suggested_actions=())))
-    assert [field["title"] for field in told["fields"]] == ["Severity", "Timestamp"]
+    assert [field["title"] for field in told["fields"]] == ["Severity", "Timestamp", "Schedule", "Source"]
+
+
+async def test_a_schedule_that_only_repeats_the_connector_is_no_field(sink: HttpSink):
+    told = await attachment(sink, a_notification(an_event(schedule_id="quickbooks", source=None)))
+    assert [field["title"] for field in told["fields"]] == ["Severity", "Timestamp", "Suggested Actions"]
+
+
+async def test_an_error_text_that_the_message_leaves_out_is_a_field(sink: HttpSink):
+    event = an_event(message="The API rate limit was reached.", details={"error": "500: quota <of today>"})
+    told = await attachment(sink, a_notification(event))
+    assert {"title": "Error", "value": "500: quota &lt;of today&gt;", "short": False} in told["fields"]
 
 
 def of_all(*told: tuple[int, str]) -> list[Event]:
@@ -173,7 +186,7 @@ async def test_a_text_can_neither_mention_nor_link(sink: HttpSink):
         " gnp", "\N{REPLACEMENT CHARACTER}gnp"
     )
     assert told["text"] == escaped
-    assert told["fields"][2]["value"] == f"1. {escaped}".replace("  ", " ")
+    assert told["fields"][-1]["value"] == f"1. {escaped}".replace("  ", " ")
     assert "<" not in told["fallback"]
     assert told["mrkdwn_in"] == []
 

@@ -75,6 +75,7 @@ streaks = st.builds(
     tenant_id=texts,
     schedule_id=texts,
     touched=st.none() | moments,
+    last_error=texts,
 )
 
 
