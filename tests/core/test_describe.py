@@ -10,7 +10,7 @@ import pytest
 
 from notifyd.core import describe
 from notifyd.core.rules import Advice, Origin, Rules
-from notifyd.model import Event, EventType, Severity
+from notifyd.model import Closes, Event, EventType, Severity
 from tests.core.logs import NOON, RULES, RUNS, at, fold, row, tick
 
 
@@ -307,3 +307,38 @@ def test_the_end_of_an_outage_says_what_came_too_late() -> None:
     assert "too old" not in message(0)
     assert message(1).endswith(" 1 event was too old to be told to its people by then.")
     assert message(3).endswith(" 3 events were too old to be told to its people by then.")
+
+
+@pytest.mark.parametrize(
+    ("dead", "given_up"),
+    [
+        (0, ""),
+        (1, " (1 was given up, and can be sent again with `notifyd retry`)"),
+        (2, " (2 were given up, and can be sent again with `notifyd retry`)"),
+    ],
+)
+def test_a_channel_that_fails_says_what_was_given_up(dead: int, given_up: str) -> None:
+    event = describe.channel_failing("c1", "ops", NOON, "HTTP 410: gone", NOON, Rules(), dead=dead)
+    beginning = "Deliveries to ops keep failing since 2026-11-24 12:00:00 UTC, so its people are not told"
+    assert event.message == f"{beginning}{given_up}: HTTP 410: gone"
+    assert event.details["given_up"] == str(dead)
+
+
+@pytest.mark.parametrize(
+    ("in_use", "message"),
+    [
+        (True, "ops delivers again, after an outage since 2026-11-24 12:00:00 UTC."),
+        (False, "ops is not used any more, after an outage since 2026-11-24 12:00:00 UTC."),
+    ],
+)
+def test_the_end_of_an_outage_says_which_end(in_use: bool, message: str) -> None:
+    event = describe.channel_recovered("ops", "evt", NOON, NOON, in_use=in_use)
+    assert (event.title, event.message) == ("Recovered: ops", message)
+    assert event.closes == Closes("evt", "channel_failing")
+
+
+@pytest.mark.parametrize(("count", "what"), [(1, "1 event was"), (3, "3 events were")])
+def test_what_expired_is_counted_in_its_notice(count: int, what: str) -> None:
+    event = describe.told_too_late("c1", "ops", count, "dlv_1", NOON, NOON)
+    found = "the oldest found about 2026-11-24 12:00:00 UTC, and expired."
+    assert event.message == f"{what} not delivered in time, {found}"

@@ -40,6 +40,8 @@ def test_beyond_it_everything_gathers_and_says_so(state: State) -> None:
     ] == [("ops", 50), ("dev", 50)]
     assert all(each.notification.reason == "flood" for each in claimed)
     assert all("max_notifications_per_minute" in each.notification.event.message for each in claimed)
+    told, *others = [state.decided(str(n))[1] for n in range(50)]
+    assert set(others) == {"gathered: more than may be told within a minute"} != {told}
     state.check_books()
 
 
