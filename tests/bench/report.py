@@ -23,6 +23,8 @@ from typing import Any
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 SEED = 20261124
+MEASURED = ("notifyd", "plugins", "config", "systemd", "tests", "pyproject.toml", ":!tests/bench/results", ":!*.md")
+"""What a result depends on: the tests and benches too."""
 
 
 @dataclass
@@ -90,7 +92,7 @@ def _write(name: str, seed: int, report: Report) -> None:
 def _commit() -> str:
     """The commit that was measured, and whether the files have changed since."""
     commit = _git("rev-parse", "--short=12", "HEAD")
-    changed = _git("status", "--porcelain", "--", "notifyd", "plugins", "pyproject.toml")
+    changed = _git("status", "--porcelain", "--", *MEASURED)
     return f"{commit}, with changes" if changed else commit
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -27,3 +28,16 @@ def jobs(tmp_path: Path) -> Iterator[JobLog]:
 async def sink() -> AsyncIterator[HttpSink]:
     async with HttpSink() as sink:
         yield sink
+
+
+@pytest.fixture
+def step(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """To be called at the end of each step of a long test; its seconds are in what --junitxml writes, as a property."""
+    began = time.monotonic()
+
+    def ended(name: str) -> None:
+        nonlocal began
+        request.node.user_properties.append((name, f"{time.monotonic() - began:.1f}"))
+        began = time.monotonic()
+
+    return ended

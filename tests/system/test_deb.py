@@ -6,7 +6,7 @@ import os
 import shutil
 import stat
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -63,7 +63,9 @@ def files(machine: Machine) -> set[str]:
 
 
 @pytest.mark.timeout(300)
-async def test_from_install_to_upgrade_to_purge(machine: Machine, stage: Path, sink: HttpSink) -> None:
+async def test_from_install_to_upgrade_to_purge(
+    machine: Machine, stage: Path, sink: HttpSink, step: Callable[[str], None]
+) -> None:
     before = files(machine)
     accounts = machine.path("/etc/passwd").read_text(), machine.path("/etc/group").read_text()
 
@@ -82,6 +84,7 @@ async def test_from_install_to_upgrade_to_purge(machine: Machine, stage: Path, s
     for path in ("man/man1/notifyd.1.gz", "bash-completion/completions/notifyd", "zsh/vendor-completions/_notifyd"):
         assert f"/usr/share/{path}" in listed
     assert machine.ask("grep", "-rlF", "/tree/usr/lib/notifyd", "/usr/lib/notifyd").stdout == ""  # where it was built
+    step("installed")
 
     # -- it tells, as a service
     log = JobLog(stage / "srv" / "jobs.db")
@@ -92,6 +95,7 @@ async def test_from_install_to_upgrade_to_purge(machine: Machine, stage: Path, s
     machine.run("systemctl", "enable", "--now", "notifyd")
     log.add("error", "no such order", job="a")
     assert (await sink.wait_for(1))[0].json()["message"] == "no such order"
+    step("told of the first error")
 
     # -- upgraded: what ran runs again, the new one, with the settings as they were
     pid = machine.about("MainPID")
@@ -102,6 +106,7 @@ async def test_from_install_to_upgrade_to_purge(machine: Machine, stage: Path, s
     log.add("error", "after the upgrade", job="b")
     assert (await sink.wait_for(2))[1].json()["message"] == "after the upgrade"
     log.close()
+    step("upgraded")
 
     # -- removed: the program is gone, settings and state are there
     machine.run("dpkg", "-r", "notifyd")
@@ -110,8 +115,10 @@ async def test_from_install_to_upgrade_to_purge(machine: Machine, stage: Path, s
     left = {path for path in files(machine) - before if "notifyd" in path}
     assert {path for path in left if not path.startswith(("/etc/notifyd", "/var/lib/notifyd"))} == set()
     assert {"/etc/notifyd/notifyd.toml", "/etc/notifyd/credentials/hook", "/var/lib/notifyd/notifyd.db"} <= left
+    step("removed")
 
     # -- purged: nothing is left
     machine.run("dpkg", "-P", "notifyd")
     assert files(machine) - before == set()
     assert (machine.path("/etc/passwd").read_text(), machine.path("/etc/group").read_text()) == accounts
+    step("purged")

@@ -6,7 +6,7 @@ import asyncio
 import os
 import shlex
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -78,7 +78,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
 
 @pytest.mark.timeout(300)
 async def test_from_install_to_alert_to_reload_to_watchdog_to_upgrade(
-    machine: Machine, sink: HttpSink, tmp_path: Path
+    machine: Machine, sink: HttpSink, tmp_path: Path, step: Callable[[str], None]
 ) -> None:
     # -- install
     said = [
@@ -88,6 +88,7 @@ async def test_from_install_to_alert_to_reload_to_watchdog_to_upgrade(
     ]
     assert "wrote /etc/systemd/system/notifyd.service" in "".join(said)
     assert stat.S_IMODE(machine.path("/etc/notifyd/credentials").stat().st_mode) == 0o700
+    step("installed")
 
     # -- settings, a secret, and a log that belongs to somebody else
     machine.run("groupadd", "jobs")
@@ -108,6 +109,7 @@ async def test_from_install_to_alert_to_reload_to_watchdog_to_upgrade(
     (drop_in / "group.conf").write_text("[Service]\nSupplementaryGroups=jobs\nWatchdogSec=10s\n")
     machine.run("systemctl", "daemon-reload")
     machine.run("systemctl", "restart", "notifyd")
+    step("started beside a log that it may not read")
 
     # -- the first alert, and its line in the journal, by field
     machine.until("systemctl", "status", "notifyd", says="1 source, lag 0 s, 0 pending")
@@ -119,6 +121,7 @@ async def test_from_install_to_alert_to_reload_to_watchdog_to_upgrade(
         "journalctl", f"NOTIFYD_DELIVERY={delivery}", "PRIORITY=6", "--no-pager", says="sent"
     )
     pid = machine.about("MainPID")
+    step("told of the first error")
 
     # -- reload: a bad file fails, a good one is taken, and the process stays
     bad = SETTINGS.replace('name = "hook"', 'name = "hook"\nenabeld = true')
@@ -135,6 +138,7 @@ async def test_from_install_to_alert_to_reload_to_watchdog_to_upgrade(
     second = (await sink.wait_for(2))[1]
     assert second.json()["notification"]["config"] == "other"
     assert machine.about("MainPID") == pid
+    step("reloaded, the bad settings refused")
 
     # -- what hangs is killed, comes back, and loses nothing
     plugins = machine.path("/etc/notifyd/plugins")
@@ -154,6 +158,7 @@ async def test_from_install_to_alert_to_reload_to_watchdog_to_upgrade(
     machine.run("systemctl", "restart", "notifyd")
     requests = await sink.wait_for(3, timeout=60)  # each time that it was killed counts as an attempt
     assert "while it hangs" in [request.json()["message"] for request in requests]
+    step("killed by the watchdog, and back")
 
     # -- upgrade: stopped, changed, started; nothing is lost in between
     machine.run("systemctl", "stop", "notifyd")
@@ -169,6 +174,7 @@ async def test_from_install_to_alert_to_reload_to_watchdog_to_upgrade(
     status = machine.run("runuser", "-u", "notifyd", "--", NOTIFYD, "status")
     assert "The books balance" in status
     assert f"{sink.url}" not in machine.journal()  # the secret
+    step("upgraded")
 
     # -- and away
     machine.run("systemctl", "stop", "notifyd")
@@ -176,6 +182,7 @@ async def test_from_install_to_alert_to_reload_to_watchdog_to_upgrade(
     assert "removed /etc/systemd/system/notifyd.service" in said
     machine.run("systemctl", "daemon-reload")
     assert machine.about("LoadState") == "not-found"
+    step("uninstalled")
 
 
 async def _until(machine: Machine, key: str, value: str) -> None:
