@@ -11,7 +11,7 @@ from notifyd.clock import utc_now
 from notifyd.errors import NotifydError
 from notifyd.settings import sqlite_path
 from notifyd.store import copies, schema
-from notifyd.store.errors import StateUnusable, StoreError
+from notifyd.store.errors import StateUnusable, StoreError, refusal
 from notifyd.store.lock import alone
 
 
@@ -75,15 +75,18 @@ def _check_target(path: Path, target: Path) -> None:
         raise StoreError(f"there is no state DB at {path} (daemon.state says where it is)")
     if not target.parent.is_dir():
         raise WrongUse(f"there is no folder {target.parent}")
-    if target.exists() and (path.samefile(target) or not _is_sqlite(target)):
+    if target.exists() and (path.samefile(target) or not _is_backup(target)):
         raise WrongUse(f"{target} is there already, and is no backup")
 
 
-def _is_sqlite(file: Path) -> bool:
+def _is_backup(file: Path) -> bool:
+    """Whether it is a copy of a state DB, or empty. A sync log may well be an SQLite file too."""
     if not file.is_file():
         return False
-    with file.open("rb") as opened:
-        return opened.read(16) in (b"SQLite format 3\0", b"")
+    try:
+        return file.stat().st_size == 0 or schema.is_state(file)
+    except OSError as error:
+        raise refusal(file, error) from None
 
 
 def _key_of(path: Path) -> Path | None:

@@ -87,9 +87,7 @@ def _rows(looks: list[Look]) -> Iterator[str]:
             yield f"source {look.source.name}: {warning}"
         for raw, (rows, status) in look.statuses.items():
             if status is Status.UNMAPPED:
-                value = "NULL" if raw is None else f'"{raw}"'
-                unmapped = f"the status {value} of {count(rows, 'row')} is unmapped, and counts for nothing"
-                yield f"source {look.source.name}: {unmapped}; list it under [sources.statuses]"
+                yield f"source {look.source.name}: {records.unmapped(raw, rows)}; {records.map_it(raw)}"
         for _, row in look.rows:
             if isinstance(row, SetAside):
                 yield f"source {look.source.name}: row {row.key} would be set aside: {row.text}"

@@ -6,7 +6,7 @@ import json
 from datetime import datetime
 from typing import Any
 
-from notifyd.cli.output import Cell
+from notifyd.cli.output import Cell, count
 from notifyd.core.runs import schedule_of
 from notifyd.model import Record, rfc3339
 
@@ -50,6 +50,17 @@ def fields(record: Record) -> dict[str, Cell]:
         "message": record.message,
         **{f"{name} in the log" if name == "status" else name: text for name, text in record.details.items()},
     }
+
+
+def unmapped(raw: str | None, rows: int) -> str:
+    """That no list of [sources.statuses] has a raw status, which so many rows have."""
+    value = "NULL" if raw is None else f'"{raw}"'
+    return f"the status {value} of {count(rows, 'row')} is unmapped, and counts for nothing"
+
+
+def map_it(raw: str | None) -> str:
+    """What to do about it."""
+    return 'list it under [sources.statuses] as "NULL"' if raw is None else "list it under [sources.statuses]"
 
 
 def _plain(value: Any) -> Any:

@@ -37,6 +37,7 @@ class ErrorQuery:
         self._ignores = ignores
         self._redact = redact
         self._limit = limit
+        self._trouble = self._told = ""
 
     def complete(self, record: Record) -> Record:
         """The record with what was found, if it is a failure without a message.
@@ -47,11 +48,12 @@ class ErrorQuery:
         if record.status is not Status.FAILURE or record.message is not None:
             return record
         try:
-            found = self._find(record)
+            found = self.find(record)
         except SourceError as error:
             if error.busy:
                 raise
             found = {"error_query": str(error)}
+            self._trouble = self.said(error)
         kept = self._filled(record, {name: self._kept(name, text) for name, text in found.items()})
         ignored = self._ignores is not None and self._ignores(found.get("message", ""))
         return kept._replace(status=Status.IGNORED) if ignored else kept
@@ -61,7 +63,20 @@ class ErrorQuery:
         redacted = text if self._redact is None else self._redact(text)
         return cut(redacted, self._limit if name == "message" else TEXT_LIMIT)
 
-    def _find(self, record: Record) -> dict[str, str]:
+    @property
+    def news(self) -> tuple[str, ...]:
+        """That the query fails, once for each reason."""
+        if self._trouble == self._told:
+            return ()
+        self._told = self._trouble
+        return (self._trouble,)
+
+    def said(self, error: SourceError) -> str:
+        """What it means that the query cannot be run."""
+        return f"error_query cannot be run, so failures come without their text: {self._kept('', str(error))}"
+
+    def find(self, record: Record) -> dict[str, str]:
+        """What the query says of a record; SourceError where it cannot be run."""
         run = {"run_id": record.run_id or record.key, "key": record.key}
         found = self._database.read(self._sql, run, _first_row)
         limits = {"message": MESSAGE_READ}

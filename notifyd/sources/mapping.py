@@ -18,6 +18,9 @@ from notifyd.sources.redaction import redactor
 from notifyd.sources.selection import DETAILS, FIELDS, KEY_LIMIT, TEXT_LIMIT, Selection
 from notifyd.sources.times import time_reader
 
+NULL = "NULL"
+"""How [sources.statuses] lists that a row has no status."""
+
 _STATUS = 1 + FIELDS.index("status")
 _REMEMBERED = 4_000  # raw texts, and what they mean
 T = TypeVar("T")
@@ -163,7 +166,10 @@ class RowMapping:
 
 
 class Statuses(dict[str | None, Status]):
-    """Raw value → Status: exactly as listed, else whatever the case and spaces, else by pattern, else UNMAPPED."""
+    """Raw value → Status: exactly as listed, else whatever the case and spaces, else by pattern, else UNMAPPED.
+
+    SQL's NULL is listed as `NULL`.
+    """
 
     def __init__(self, mapped: Mapping[str, Status]) -> None:
         super().__init__()
@@ -172,8 +178,9 @@ class Statuses(dict[str | None, Status]):
         self._folded = {_fold(raw): status for raw, status in reversed(list(mapped.items()))}  # the first one wins
 
     def __missing__(self, raw: str | None) -> Status:
-        status = Status.UNMAPPED
-        if raw is not None:
+        if raw is None:
+            status = self._exact.get(NULL, Status.UNMAPPED)
+        else:
             status = self._exact.get(raw) or self._folded.get(_fold(raw)) or self._matching(raw.strip())
         _remember(self, raw, status)
         return status

@@ -14,11 +14,13 @@ from notifyd.sources.database import Database, Row
 from notifyd.sources.error_query import ErrorQuery
 from notifyd.sources.errors import SourceError
 from notifyd.sources.mapping import unmapped
+from notifyd.sources.misfits import misfits
 from notifyd.sources.place import Place, stamped
 from notifyd.sources.resume import of, resume
 from notifyd.sources.sqlite import SqliteDatabase
 from notifyd.sources.strategies import Strategy, choose
 from notifyd.sources.sync_log import SCANNED, SyncLog
+from notifyd.sources.timestamp import ByTimestamp
 
 _FOUND = 50
 _ENDED = 1_000
@@ -95,6 +97,8 @@ class Session:
         if ahead is not None and abs(ahead) > _CLOCKS_AGREE:
             seconds, side = round(abs(ahead).total_seconds()), "ahead of" if ahead > timedelta() else "behind"
             warnings.append(f"the clock of its database is {format_duration(timedelta(seconds=seconds))} {side} ours")
+        by_time = self.strategy.name == ByTimestamp.name
+        warnings += misfits(self.log, order, by_time=by_time, errors=self.errors, now=now)
         gaps = sum(len(gap.ranges) for gap in place.gaps) if place else 0
         text = f"{self.strategy.about(self.log)}{self._again()}"
         return About(self.strategy.name, text, gaps, tuple(warnings), ahead)

@@ -75,7 +75,8 @@ class Source:
             batch = replace(batch, cursor=session.stamped(batch.cursor))
             if session.errors is None:
                 return batch
-            return replace(batch, records=[session.complete(record) for record in batch.records])
+            records = [session.complete(record) for record in batch.records]
+            return replace(batch, records=records, notes=(*batch.notes, *session.errors.news))
 
     def look_up(self, keys: Sequence[str], now: datetime) -> dict[str, Record]:
         """The rows with these keys as they are now; a key that is missing from the answer has no row any more.

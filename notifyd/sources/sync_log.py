@@ -11,7 +11,7 @@ from notifyd.model import Record, Status
 from notifyd.settings import SourceSettings
 from notifyd.sources.database import Database, Kind, Parameters, Relation, Row
 from notifyd.sources.errors import SourceError
-from notifyd.sources.mapping import Page, RowMapping
+from notifyd.sources.mapping import NULL, Page, RowMapping
 from notifyd.sources.selection import Selection
 
 SCANNED = 10_000
@@ -104,7 +104,10 @@ class SyncLog:
             return "", {}, SCANNED
         parameters: dict[str, Any] = {f"open{n}": raw.strip().lower() for n, raw in enumerate(self._open_statuses)}
         expression = f"lower(trim({self.database.text(status, 100)}))"
-        return f"{expression} IN ({_names(parameters)})", parameters, WATCHED_AT_START
+        listed = f"{expression} IN ({_names(parameters)})"
+        if NULL in self._open_statuses:
+            listed = f"({status} IS NULL OR {listed})"
+        return listed, parameters, WATCHED_AT_START
 
 
 def _relation(settings: SourceSettings, database: Database) -> Relation:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+import sqlite3
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -55,13 +56,20 @@ def refuse_foreign(path: Path) -> None:
     """Raises StateUnusable where a file is no state DB, is damaged, or is newer than this notifyd."""
     if trouble := copies.is_sound(path):
         raise StateUnusable(f"it cannot be used as a state DB: {trouble}")
-    db = SqliteDatabase(str(path))
-    try:
-        if not db.table_exists(_HISTORY):
-            raise StateUnusable("it cannot be used as a state DB: it is a database of something else")
+    if not is_state(path):
+        raise StateUnusable("it cannot be used as a state DB: it is a database of something else")
+    with closing(SqliteDatabase(str(path))) as db:
         _refuse_newer(_standing(db), path)
-    finally:
-        db.close()
+
+
+def is_state(path: Path) -> bool:
+    """Whether a file is a state DB, of whichever version, damaged or not."""
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+            wanted = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name IN (?, 'cursors')"
+            return len(database.execute(wanted, [_HISTORY]).fetchall()) == 2
+    except sqlite3.Error:
+        return False
 
 
 def _keep(path: Path, standing: Standing) -> Path:

@@ -77,14 +77,19 @@ def test_into_a_folder_it_gets_a_name_and_json_says_which(site: Site, notifyd: N
 
 
 @pytest.mark.usefixtures("lived")
-def test_a_backup_replaces_a_backup_and_nothing_else(site: Site, notifyd: Notifyd, tmp_path: Path) -> None:
-    file = tmp_path / "backup.db"
+def test_a_backup_replaces_a_backup_and_nothing_else(
+    site: Site, notifyd: Notifyd, jobs: JobLog, tmp_path: Path
+) -> None:
+    """Not even another SQLite file: a sync log is one."""
+    file, rows = tmp_path / "backup.db", jobs.path.read_bytes()
+    file.touch()
     for _ in range(2):
         assert notifyd("backup", str(file)).exit_code == 0
     (tmp_path / "diary.txt").write_text("Dear diary")
-    for target in (tmp_path / "diary.txt", site.state, tmp_path / "no/folder.db"):
+    for target in (tmp_path / "diary.txt", site.state, jobs.path, tmp_path / "no/folder.db"):
         assert notifyd("backup", str(target)).exit_code == 2
     assert (tmp_path / "diary.txt").read_text() == "Dear diary"
+    assert jobs.path.read_bytes() == rows
     site.state.unlink()
     assert notifyd("backup", str(file)).exit_code == 1
 

@@ -72,6 +72,7 @@ def test_statuses_that_no_mapping_names(site: Site, jobs: JobLog, notifyd: Notif
     assert answer.exit_code == 0
     assert 'warning: source jobs: the status "odd" of 2 rows is unmapped' in answer.stdout
     assert "warning: source jobs: the status NULL of 1 row is unmapped" in answer.stdout
+    assert 'list it under [sources.statuses] as "NULL"' in answer.stdout
 
 
 def test_rows_that_would_be_set_aside(site: Site, jobs: JobLog, notifyd: Notifyd) -> None:

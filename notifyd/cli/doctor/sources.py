@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import datetime, timedelta
+from datetime import datetime
 
+from notifyd.cli import records
 from notifyd.cli.doctor.finding import Finding, Level
-from notifyd.cli.output import count
 from notifyd.clock import utc_now
-from notifyd.model import Record, Status
-from notifyd.settings import Settings, SourceSettings, format_duration
+from notifyd.model import Status
+from notifyd.settings import Settings, SourceSettings
 from notifyd.sources import SetAside, SourceError, open_source
 from notifyd.sources.source import Source
 
 ROWS = 20
-AHEAD = timedelta(minutes=2)
 AREA = "Sources"
+_MEND = {"the clock of": "set both by NTP", "no index": "make that index"}
 
 
 def findings(settings: Settings) -> Iterator[Finding]:
@@ -46,16 +46,15 @@ def _source(settings: SourceSettings, now: datetime) -> Iterator[Finding]:
 
 def _about(source: Source, now: datetime) -> Iterator[Finding]:
     for warning in source.about(None, now).warnings:
-        do = "set both by NTP" if "clock" in warning else "make that index"
+        do = next((do for word, do in _MEND.items() if word in warning), "mend it in its [[sources]]")
         yield Finding(AREA, Level.WARNING, f"{source.settings.name}: {warning}", do)
 
 
 def _statuses(source: Source) -> Iterator[Finding]:
     for raw, (rows, status) in source.raw_statuses().items():
         if status is Status.UNMAPPED:
-            value = "NULL" if raw is None else f'"{raw}"'
-            text = f"the status {value} of {count(rows, 'row')} is unmapped, and counts for nothing"
-            yield Finding(AREA, Level.WARNING, f"{source.settings.name}: {text}", "list it under [sources.statuses]")
+            text = f"{source.settings.name}: {records.unmapped(raw, rows)}"
+            yield Finding(AREA, Level.WARNING, text, records.map_it(raw))
 
 
 def _rows(source: Source, now: datetime) -> Iterator[Finding]:
@@ -64,14 +63,3 @@ def _rows(source: Source, now: datetime) -> Iterator[Finding]:
         text = f"{source.settings.name}: the row {row.key} would be set aside: {row.text}"
         yield Finding(AREA, Level.WARNING, text, "map its columns as they are under [sources.columns]")
         break
-    ahead = max((moment - now for row in newest if isinstance(row, Record) for moment in _moments(row)), default=None)
-    if ahead is not None and ahead > AHEAD:
-        shown = format_duration(timedelta(seconds=round(ahead.total_seconds())))
-        text = f"{source.settings.name}: its newest row is {shown} in our future"
-        yield Finding(
-            AREA, Level.WARNING, text, "its times are in another zone: say which with `timezone`; or a clock is wrong"
-        )
-
-
-def _moments(row: Record) -> Iterator[datetime]:
-    yield from (moment for moment in (row.finished_at, row.occurred_at, row.started_at) if moment)
