@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,14 @@ from notifyd.cli import records
 from notifyd.cli.answer import Answer, FoundRow, answer
 from notifyd.cli.options import named, read_settings
 from notifyd.cli.output import Cell, heading, local, print_fields, print_json, print_table, say, took
+from notifyd.clock import utc_now
 from notifyd.errors import NotifydError
 from notifyd.model import rfc3339
 from notifyd.store import reads
+from notifyd.store.database import Database
 from notifyd.store.reads import Attempt, Delivery
 from notifyd.store.trace import ConfigVerdict, EventTrace
+from notifyd.store.waiting import Waits, waits_for
 
 
 def why(path: Path, key: str, source: str | None, *, as_json: bool) -> None:
@@ -24,20 +27,33 @@ def why(path: Path, key: str, source: str | None, *, as_json: bool) -> None:
     only = named(settings, source) if source is not None else None
     with reads.opened(settings.daemon.state) as db:
         found = answer(db, settings, key, only)
+        waits = _waits(db, found, settings.daemon.max_notifications_per_minute)
         where = db.path
     if as_json:
-        print_json(_json(found))
+        print_json(_json(found, waits))
     else:
-        _show(found)
+        _show(found, waits)
     if not (found.trace or found.rows or found.notes):
         names = ", ".join(each.name for each in settings.sources if only in (None, each)) or "no source"
         raise NotifydError(f"nothing is known of {key}: not in the state DB {where}, and not at {names}")
 
 
+Waiting = Mapping[str, Waits]
+"""What deliveries wait for, by their ids."""
+
+
+def _waits(db: Database, found: Answer, most_per_minute: int | None) -> Waiting:
+    own = [found.trace.delivery] if found.trace and found.trace.delivery else []
+    others = [verdict.delivery for event in found.events for verdict in event.verdicts if verdict.delivery]
+    deliveries = {delivery.id: delivery for delivery in (*own, *others)}
+    waits = {each.id: waits_for(db, each, utc_now(), most_per_minute) for each in deliveries.values()}
+    return {identity: wait for identity, wait in waits.items() if wait}
+
+
 # -- for people --------------------------------------------------------------------------------------
 
 
-def _show(found: Answer) -> None:
+def _show(found: Answer, waits: Waiting) -> None:
     if len(found.rows) > 1:
         _show_rows(found.rows)
     for row in found.rows if len(found.rows) == 1 else []:
@@ -45,9 +61,9 @@ def _show(found: Answer) -> None:
     for note in found.notes:
         say(note)
     if found.trace and found.trace.delivery:
-        _show_delivery(found.trace.delivery, found.trace.attempts)
+        _show_delivery(found.trace.delivery, found.trace.attempts, waits)
     for event in found.events:
-        _show_event(event)
+        _show_event(event, waits)
     if found.trace and found.trace.more:
         say(f"… and {found.trace.more} more events")
     _show_attempts(found)
@@ -67,7 +83,7 @@ def _show_rows(rows: list[FoundRow]) -> None:
     print_table(("status", "rows", "so"), [(status, count, why) for (status, why), count in counts.most_common()])
 
 
-def _show_event(found: EventTrace) -> None:
+def _show_event(found: EventTrace, waits: Waiting) -> None:
     event = found.event
     heading(f"Event {event.id}: {event.title}")
     print_fields(
@@ -86,6 +102,20 @@ def _show_event(found: EventTrace) -> None:
         map(_verdict_cells, found.verdicts),
         empty="  there was no config to tell",
     )
+    for delivery in [verdict.delivery for verdict in found.verdicts if verdict.delivery]:
+        if why := _why_not_sent(delivery, waits):
+            say(f"  {delivery.config_name}: {why}")
+
+
+def _why_not_sent(delivery: Delivery, waits: Waiting) -> str | None:
+    """Why it ended without being sent, or what it waits for beside its time."""
+    if delivery.state in ("dead", "expired", "cancelled"):
+        return f"{delivery.state}: {delivery.error}" if delivery.error else None
+    return f"it waits, as {_written(waits[delivery.id])}" if delivery.id in waits else None
+
+
+def _written(waits: Waits) -> str:
+    return f"{waits.what}; not before {local(waits.until)}" if waits.until else waits.what
 
 
 def _where(found: EventTrace) -> str | None:
@@ -118,7 +148,7 @@ def _state(delivery: Delivery) -> str:
     return f"{delivery.state}, due {local(delivery.due_at)}" if waits else delivery.state
 
 
-def _show_delivery(delivery: Delivery, attempts: Iterable[Attempt]) -> None:
+def _show_delivery(delivery: Delivery, attempts: Iterable[Attempt], waits: Waiting) -> None:
     heading(f"Delivery {delivery.id} to {delivery.config_name}")
     print_fields(
         {
@@ -129,6 +159,7 @@ def _show_delivery(delivery: Delivery, attempts: Iterable[Attempt]) -> None:
             "ended": delivery.finished_at,
             "attempts": len(list(attempts)),
             "error": delivery.error,
+            "waits, as": _written(waits[delivery.id]) if delivery.id in waits else None,
         }
     )
 
@@ -159,7 +190,7 @@ def _attempt_cells(attempt: Attempt) -> tuple[Cell, ...]:
 # -- for programs ------------------------------------------------------------------------------------
 
 
-def _json(found: Answer) -> dict[str, Any]:
+def _json(found: Answer, waits: Waiting) -> dict[str, Any]:
     trace = found.trace
     return {
         "key": found.key,
@@ -168,14 +199,14 @@ def _json(found: Answer) -> dict[str, Any]:
             {"source": row.source, **records.record_json(row.record), "explanation": row.explanation}
             for row in found.rows
         ],
-        "delivery": _delivery_json(trace.delivery, trace.attempts) if trace and trace.delivery else None,
-        "events": [_event_json(event) for event in found.events],
+        "delivery": _delivery_json(trace.delivery, trace.attempts, waits) if trace and trace.delivery else None,
+        "events": [_event_json(event, waits) for event in found.events],
         "more": trace.more if trace else 0,
         "notes": found.notes,
     }
 
 
-def _event_json(found: EventTrace) -> dict[str, Any]:
+def _event_json(found: EventTrace, waits: Waiting) -> dict[str, Any]:
     return {
         **found.event.as_json(),
         "found_at": rfc3339(found.found_at),
@@ -183,20 +214,22 @@ def _event_json(found: EventTrace) -> dict[str, Any]:
         "schedule": found.schedule,
         "condition": found.condition,
         "untold": found.untold,
-        "verdicts": [_verdict_json(verdict) for verdict in found.verdicts],
+        "verdicts": [_verdict_json(verdict, waits) for verdict in found.verdicts],
     }
 
 
-def _verdict_json(verdict: ConfigVerdict) -> dict[str, Any]:
+def _verdict_json(verdict: ConfigVerdict, waits: Waiting) -> dict[str, Any]:
     return {
         "config_id": verdict.config_id,
         "config_name": verdict.config_name,
         "decided": verdict.decided,
         "reason": verdict.reason,
         "until": rfc3339(verdict.until) if verdict.until else None,
-        "delivery": _delivery_json(verdict.delivery, verdict.attempts) if verdict.delivery else None,
+        "delivery": _delivery_json(verdict.delivery, verdict.attempts, waits) if verdict.delivery else None,
     }
 
 
-def _delivery_json(delivery: Delivery, attempts: Iterable[Attempt]) -> dict[str, Any]:
-    return {**reads.as_json(delivery), "attempts": [reads.as_json(attempt) for attempt in attempts]}
+def _delivery_json(delivery: Delivery, attempts: Iterable[Attempt], waits: Waiting) -> dict[str, Any]:
+    wait = waits.get(delivery.id)
+    waiting = {"waits_for": reads.as_json(wait) if wait else None}
+    return {**reads.as_json(delivery), **waiting, "attempts": [reads.as_json(attempt) for attempt in attempts]}

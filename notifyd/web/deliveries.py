@@ -12,6 +12,7 @@ from notifyd.settings.wording import explain
 from notifyd.store import reads, revival, search
 from notifyd.store.search import DeliverySearch
 from notifyd.store.trace import trace
+from notifyd.store.waiting import waits_for
 from notifyd.web import schemas
 from notifyd.web.answers import answer, listing, page
 from notifyd.web.auth import Asking
@@ -57,9 +58,12 @@ async def read_delivery(reach: Within, delivery_id: str) -> Response:
     found = await reach.read(trace, delivery_id)
     if found is None or found.delivery is None:
         raise Problem(404, f"{delivery_id}: {revival.UNKNOWN}")
+    cap = reach.settings.daemon.max_notifications_per_minute
+    waits = await reach.read(waits_for, found.delivery, reach.clock(), cap)
     return answer(
         {
             "delivery": reads.as_json(found.delivery),
+            "waits_for": reads.as_json(waits) if waits else None,
             "events": [event_json(event) for event in found.events],
             "attempts": [reads.as_json(each) for each in found.attempts],
         }

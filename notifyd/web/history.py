@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
@@ -13,6 +14,7 @@ from notifyd.store import reads, search
 from notifyd.store.database import Database
 from notifyd.store.search import AttemptSearch, Window
 from notifyd.store.trace import ConfigVerdict, EventTrace, trace
+from notifyd.store.waiting import waits_for
 from notifyd.web import schemas
 from notifyd.web.answers import answer, page
 from notifyd.web.described import problems
@@ -70,21 +72,25 @@ AttemptId = Annotated[int, Path(ge=1, le=2**63 - 1)]
 @router.get("/{attempt_id}", response_model=schemas.AttemptInFull, summary="Read one attempt", responses=problems(404))
 async def read_attempt(reach: Within, attempt_id: AttemptId) -> Response:
     """An attempt with the events that it told, what was decided about them for each config, and every other attempt."""
-    found = await reach.read(_in_full, attempt_id)
+    cap = reach.settings.daemon.max_notifications_per_minute
+    found = await reach.read(_in_full, attempt_id, reach.clock(), cap)
     if found is None:
         raise Problem(404, f"there is no attempt {attempt_id}")
     return answer(found)
 
 
-def _in_full(db: Database, attempt_id: int) -> dict[str, Any] | None:
+def _in_full(db: Database, attempt_id: int, now: datetime, cap: int | None) -> dict[str, Any] | None:
     attempt = search.attempt(db, attempt_id)
     if attempt is None:
         return None
     members = trace(db, attempt.delivery_id)
     first = trace(db, attempt.event_id)
+    delivery = members.delivery if members else None
+    waits = waits_for(db, delivery, now, cap) if delivery else None
     return {
         "attempt": reads.as_json(attempt),
-        "delivery": reads.as_json(members.delivery) if members and members.delivery else None,
+        "delivery": reads.as_json(delivery) if delivery else None,
+        "waits_for": reads.as_json(waits) if waits else None,
         "event": event_json(first.events[0]) if first and first.events else None,
         "events": [event_json(event) for event in members.events] if members else [],
         "attempts": [reads.as_json(each) for each in members.attempts] if members else [],

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from notifyd.model import EventType, Severity
 from notifyd.settings.model import NotificationTable
-from notifyd.store import audit, reads
+from notifyd.store import audit, reads, waiting
 from notifyd.store.lanes import LaneState
 
 T = TypeVar("T")
@@ -119,6 +119,9 @@ class AttemptInFull(Shape):
 
     attempt: reads.Attempt
     delivery: reads.Delivery | None
+    waits_for: waiting.Waits | None = Field(
+        description="What holds it up beyond its own time; null where nothing does."
+    )
     event: EventWithVerdicts | None = Field(description="The first event that was told; null once it is pruned.")
     events: list[EventWithVerdicts] = Field(description="Every event that was told, or the first twenty.")
     attempts: list[reads.Attempt]
@@ -128,6 +131,9 @@ class DeliveryInFull(Shape):
     """A delivery with all that led to it: the events that it tells, each config's verdict, and every attempt."""
 
     delivery: reads.Delivery
+    waits_for: waiting.Waits | None = Field(
+        description="What holds it up beyond its own time; null where nothing does."
+    )
     events: list[EventWithVerdicts] = Field(description="Every event that it tells, or the first twenty.")
     attempts: list[reads.Attempt]
 

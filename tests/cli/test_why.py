@@ -63,6 +63,21 @@ def test_the_whole_chain_on_one_screen(jobs: JobLog, read: Any, past: Past, noti
         assert expected in answer.stdout
 
 
+def test_why_a_delivery_is_dead_or_waits(jobs: JobLog, read: Any, past: Past, notifyd: Notifyd) -> None:
+    keys = [jobs.add("error", "no", job=f"job {n}") for n in range(7)]
+    read()
+    past.attempt(Outcome(Result.RETRY, "503 Service Unavailable", 503))
+    dead = notifyd("why", keys[0]).stdout
+    assert "hook: dead: 503 Service Unavailable" in dead
+    waiting = jobs.add("error", "no", job="late")
+    past.poll()
+    (event,) = notifyd("why", waiting, "--json").json["events"]
+    delivery = event["verdicts"][0]["delivery"]
+    assert delivery["waits_for"]["what"].startswith("its channel fails: ")
+    assert "hook: it waits, as its channel fails: " in notifyd("why", waiting).stdout
+    assert "its channel fails: " in notifyd("why", delivery["id"]).stdout
+
+
 def test_the_same_as_json(jobs: JobLog, read: Any, past: Past, notifyd: Notifyd) -> None:
     key = jobs.add("error", "500: out of stock")
     read(hook("hook"), hook("pager", filters={"min_severity": "critical"}))

@@ -72,6 +72,7 @@ async def test_a_delivery_says_what_it_told_and_what_became_of_it(
     assert found["delivery"] == lost
     assert [event["verdicts"][0]["delivery_id"] for event in found["events"]] == [lost["id"]]
     assert found["attempts"] == (await api.get("/history"))["items"]
+    assert found["waits_for"] is None
     assert (await api.get("/deliveries/dlv_nope", 404))["error"] == "dlv_nope: there is no such delivery"
 
 
