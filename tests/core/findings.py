@@ -27,3 +27,8 @@ def recovery(of: str = "streak") -> Finding:
     """The end of an announced streak."""
     closes = Closes(of, "consecutive_failures")
     return finding(f"end of {of}", EventType.RECOVERED, condition=of, severity=Severity.INFO, closes=closes)
+
+
+def failures(first: int, last: int, condition: str | None = None) -> list[Finding]:
+    """One failure for each number."""
+    return [finding(str(n), condition=condition) for n in range(first, last + 1)]

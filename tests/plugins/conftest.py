@@ -8,6 +8,9 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from tests.outbound import ways
+from tests.plugins.mailing import ca, ca_file, sink
+
+__all__ = ["ca", "ca_file", "sink"]
 
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], AbstractEventLoop]]:

@@ -72,7 +72,7 @@ async def test_6_the_permission_is_enforced(api: Api) -> None:
 
 
 async def test_7_secrets_are_neither_kept_nor_returned_in_clear(api: Api, site: Site) -> None:
-    """Both: test_configs.py looks everywhere for them."""
+    """Both: test_configs_secrets.py looks everywhere for them."""
     made = await api.make(**SLACK)
     assert made["config"]["webhook_url"] == "********"
     assert b"/services/T000" not in b"".join(path.read_bytes() for path in site.folder.glob("state.db*"))
