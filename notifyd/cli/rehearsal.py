@@ -24,16 +24,19 @@ class Rehearsal:
     new: Counter[str] = field(default_factory=Counter)
 
 
-def rehearse(db: Database, source: Source, cursor: str, rules: Rules, origin: Origin, now: datetime) -> Rehearsal:
+def rehearse(
+    db: Database, source: Source, cursor: str, rules: Rules, origin: Origin, now: datetime, began: datetime
+) -> Rehearsal:
     """Read and fold from the cursor to the end of the log. What time alone brings, such as a reminder, is left out.
 
+    `began` is when the source was first read: what had ended by then is watched, and was told to nobody.
     Raises SourceError where the log cannot be read.
     """
     found, remembered = Rehearsal(), Memory()
     while True:
         batch = source.read(cursor, now)
         here = replace(origin, epoch=batch.epoch)
-        _recall(db, remembered, batch.records, here)
+        _recall(db, remembered, batch.records, here, began)
         detected = detect(remembered, batch.records, rules, here)
         _take(remembered, detected)
         _count(db, found, detected)
@@ -44,12 +47,13 @@ def rehearse(db: Database, source: Source, cursor: str, rules: Rules, origin: Or
             return found
 
 
-def _recall(db: Database, remembered: Memory, records: list[Record], origin: Origin) -> None:
+def _recall(db: Database, remembered: Memory, records: list[Record], origin: Origin, began: datetime) -> None:
     """What the state DB remembers of these records, beneath what was changed here."""
     known = memory.load(db, origin.identity, records, None, origin)
     remembered.runs = {**known.runs, **remembered.runs}
     remembered.streaks = {**known.streaks, **remembered.streaks}
-    remembered.watched = {**known.watched, **remembered.watched}
+    told = {key: watch for key, watch in known.watched.items() if not watch.ended or watch.since > began}
+    remembered.watched = {**told, **remembered.watched}
 
 
 def _take(remembered: Memory, detected: Detected) -> None:

@@ -32,8 +32,8 @@ def rewind(path: Path, name: str, to: str, *, dry_run: bool, as_json: bool) -> N
     with reads.opened(settings.daemon.state) as db, closing(open_source(source)) as log:
         state = _state(db, source)
         cursor = log.rewound(state.cursor, target, now)
-        before = _rehearse(db, log, state.cursor, rules, now)
-        after = _rehearse(db, log, cursor, rules, now)
+        before = _rehearse(db, log, state.cursor, rules, now, state.started_at)
+        after = _rehearse(db, log, cursor, rules, now, state.started_at)
         if not dry_run:
             _move(db, log, to, target, now)
         alive = Lock(db.path).held()
@@ -50,10 +50,12 @@ def _state(db: Database, source: SourceSettings) -> SourceState:
     return state
 
 
-def _rehearse(db: Database, source: Source, cursor: str, rules: Rules, now: datetime) -> Rehearsal:
+def _rehearse(
+    db: Database, source: Source, cursor: str, rules: Rules, now: datetime, began: datetime
+) -> Rehearsal:
     settings = source.settings
     origin = Origin(settings.name, settings.id, rows=settings.rows, run_ends_after=settings.run_ends_after)
-    return rehearse(db, source, cursor, rules, origin, now)
+    return rehearse(db, source, cursor, rules, origin, now, began)
 
 
 def _move(db: Database, source: Source, to: str, target: Target, now: datetime) -> None:

@@ -83,6 +83,12 @@ def move(db: Database, source_id: str, name: str, old: str, new: str, to: str, a
             [new, source_id, old],
         )
         if moved:
+            # What had ended when reading began was told to nobody: should it be read now, it is news.
+            db.run(
+                "DELETE FROM watched WHERE source_id = ?1 AND until IS NOT NULL"
+                " AND since <= (SELECT started_at FROM cursors WHERE source_id = ?1)",
+                [source_id],
+            )
             trail.note(db, actor, Deed("source.rewound", source_id, name, [Change("cursor", None, to)]), now)
     return bool(moved)
 

@@ -116,7 +116,9 @@ def _provisioned(name: str, enabled: bool) -> Provisioned:
 
 def _poller(settings: Settings, source: SourceSettings, store: StoreThread, now: datetime) -> Poller:
     gates = [gate_of(each, settings.registry) for each in settings.notifications if each.enabled]
-    origin = Origin(source.name, source.id, rows=source.rows, run_ends_after=source.run_ends_after)
+    origin = Origin(
+        source.name, source.id, rows=source.rows, run_ends_after=source.run_ends_after, rewatch=source.rewatch
+    )
     rules = settings.rules.detection()
     return Poller(source, origin, rules, gates, store, lambda: now, Health(), found=lambda: None)
 

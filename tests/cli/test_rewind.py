@@ -64,6 +64,21 @@ def test_what_was_told_is_read_again_and_not_told_again(
     assert failures(site) == 3
 
 
+def test_what_had_ended_when_reading_began_is_news(site: Site, jobs: JobLog, past: Past, notifyd: Notifyd) -> None:
+    """It is watched, in case it is run again, but nobody was told of it."""
+    now = utc_now()
+    for minutes in (90, 50, 10):
+        jobs.add("error", "no", job=f"j{minutes}", at=now - timedelta(minutes=minutes))
+    site.write(sources=[jobs.source("jobs")], notifications=[hook("hook")])
+    past.poll()
+    assert failures(site) == 0
+    for arguments in (["--dry-run"], []):
+        answer = notifyd("sources", "rewind", "jobs", "--to", "beginning", *arguments)
+        assert "to be told, as filters and grouping have it: 3 sync_error" in answer.stdout
+    past.poll()
+    assert (failures(site), site.imbalances()) == (3, [])
+
+
 @pytest.mark.usefixtures("read")
 def test_a_dry_run_changes_nothing(site: Site, jobs: JobLog, past: Past, notifyd: Notifyd) -> None:
     jobs.add("error", "not read yet", job="late")

@@ -240,7 +240,7 @@ def test_the_same_key_in_two_sources(site: Site, jobs: JobLog, tmp_path: Path, p
         past.poll()
         assert notifyd("why", key, "--json").json["events"][0]["source"] == "jobs"
         answer = notifyd("why", key, "--source", "other", "--json")
-        assert explained(answer) == "a success: nothing to tell"
+        assert explained(answer).startswith("a success: nothing to tell")
         assert answer.json["events"] == []
         wrong = notifyd("why", key, "--source", "othr")
     assert (wrong.exit_code, wrong.stderr) == (2, 'no source is called "othr"; did you mean "other"?\n')
@@ -303,7 +303,7 @@ def test_a_source_whose_url_is_elsewhere(
     jobs.add("ok")
     monkeypatch.setenv("SHOP_URL", jobs.url)
     past.poll()
-    assert explained(notifyd("why", "1", "--json")) == "a success: nothing to tell"
+    assert explained(notifyd("why", "1", "--json")).startswith("a success: nothing to tell")
     monkeypatch.delenv("SHOP_URL")
     answer = notifyd("why", "1")
     assert answer.exit_code == 0
