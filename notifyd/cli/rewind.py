@@ -50,9 +50,7 @@ def _state(db: Database, source: SourceSettings) -> SourceState:
     return state
 
 
-def _rehearse(
-    db: Database, source: Source, cursor: str, rules: Rules, now: datetime, began: datetime
-) -> Rehearsal:
+def _rehearse(db: Database, source: Source, cursor: str, rules: Rules, now: datetime, began: datetime) -> Rehearsal:
     settings = source.settings
     origin = Origin(settings.name, settings.id, rows=settings.rows, run_ends_after=settings.run_ends_after)
     return rehearse(db, source, cursor, rules, origin, now, began)
