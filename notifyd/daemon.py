@@ -81,6 +81,7 @@ class Daemon:
         self.stalls = StallWatch(blamed)
         self.store: StoreThread
         self.roster = Roster(settings)
+        self.health.unopened = lambda: self.roster.unopened
         self.sender: Sender
         self.channels: ChannelWatch
         self.saved: SavedConfigs

@@ -82,11 +82,18 @@ class Lane:
     waiting: deque[Underway] = field(default_factory=deque)  # those of them that have no seat yet
     pace: Pace = field(default_factory=Pace)
     patience: Patience = field(default_factory=Patience)
+    unopened: str = ""  # why the channel did not open, while it has not
 
-    async def open(self, within: float = math.inf) -> None:
-        """Let the channel make its connections. One that cannot is a bug that its attempts will show."""
-        if trouble := await self._trouble(self.channel.open, within):
-            self.log.error("the channel did not open", why=trouble)
+    async def open(self, within: float = math.inf) -> bool:
+        """Let the channel make its connections; whether it could. One that cannot is used all the same: its attempts
+        show what it can do. The same trouble is said once, however often it is tried."""
+        before, self.unopened = self.unopened, await self._trouble(self.channel.open, within) or ""
+        if self.unopened and self.unopened != before:
+            mend = "mend what it names, or the config's options; it is tried again, and reload tries at once"
+            self.log.error("the channel did not open", channel=self.notification_type, why=self.unopened, mend=mend)
+        elif before and not self.unopened:
+            self.log.info("the channel is open after all", channel=self.notification_type)
+        return not self.unopened
 
     async def close(self, within: float = math.inf) -> None:
         """Let the channel and its HTTP connections go."""

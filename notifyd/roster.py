@@ -20,6 +20,9 @@ from notifyd.settings import NotificationSettings, Settings
 OPENING = 10.0
 """Seconds that a channel has to open before it is used as it is."""
 
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
+"""Seconds after which a channel that did not open is asked to again: each time twice as many, up to the latter."""
+
 CLOSING = 10.0
 """Seconds that a channel has to close. All close at once, so that a stop has an end."""
 
@@ -65,6 +68,7 @@ class Roster:
         self.gates = Gates()
         self.lanes: dict[str, Lane] = {}
         self._leaving: set[asyncio.Task[None]] = set()
+        self._opening: set[asyncio.Task[None]] = set()
         self.take_on(settings)
 
     def take_on(self, settings: Settings) -> None:
@@ -83,9 +87,13 @@ class Roster:
         """Only send for it what is in the outbox; no event is planned for it."""
         guard = self._guard if notification.id else None
         lane = lane_of(notification, self._settings.registry, guard, self._settings.http.public_url, fast=self._fast)
-        await lane.open(OPENING)
+        opened = await lane.open(OPENING)
         before = self.lanes.get(lane.recipient.id)
         self.lanes[lane.recipient.id] = lane
+        if not opened:
+            opening = asyncio.create_task(self._open(lane), name=f"open {lane.recipient.name}")
+            self._opening.add(opening)
+            opening.add_done_callback(self._opening.discard)
         if before and drained:
             self._retire(before, drained)
 
@@ -99,8 +107,24 @@ class Roster:
         """Whether events are planned for this config."""
         return any(gate.recipient.id == identity for gate in self.gates)
 
+    @property
+    def unopened(self) -> dict[str, str]:
+        """Why a channel did not open, by the name of its config."""
+        return {lane.recipient.name: lane.unopened for lane in self.lanes.values() if lane.unopened}
+
+    async def _open(self, lane: Lane) -> None:
+        """Again and again, for as long as the lane is in use."""
+        pause = FIRST_PAUSE
+        while True:
+            await asyncio.sleep(pause)
+            if self.lanes.get(lane.recipient.id) is not lane or lane.patience.is_over or await lane.open(OPENING):
+                return
+            pause = min(2 * pause, LONGEST_PAUSE)
+
     async def close(self) -> None:
         """Close every lane; nothing is in flight any more."""
+        for opening in self._opening:
+            opening.cancel()
         await asyncio.gather(*(lane.close(CLOSING) for lane in self.lanes.values()))
         if self._leaving:
             await asyncio.wait(self._leaving)

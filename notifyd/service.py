@@ -118,7 +118,7 @@ class Service:
                 log.critical("stuck: systemd's watchdog is told no more, and will restart notifyd", why=each)
             self._said_stuck = stuck
         standing = await self._standing(stuck)
-        if (troubles := tuple(filter(None, standing.troubles[:2]))) != self._notice.troubles:
+        if (troubles := tuple(filter(None, standing.troubles[:3]))) != self._notice.troubles:
             await self._post(troubles=troubles)
         return [f"STATUS={line(standing)}", *self.watchdog.lines(stuck)]
 
@@ -135,6 +135,7 @@ class Service:
             troubles=Troubles(
                 stuck="; ".join(stuck),
                 store=daemon.health.state_trouble(),
+                channels="; ".join(daemon.health.unopened_channels()),
                 refused=f"settings refused, the old ones go on: {refused[0]}" if refused else "",
             ),
         )

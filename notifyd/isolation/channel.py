@@ -42,7 +42,7 @@ class _Asked:
     """Something that the process was asked, and with what it may do it."""
 
     answer: asyncio.Future[dict[str, Any]]
-    ctx: CheckContext
+    ctx: CheckContext | None = None  # open has none
     lines: int = 0
 
 
@@ -69,10 +69,14 @@ class IsolatedChannel(Channel[AnyOptions]):
         self._deaths = 0
         self._not_before = 0.0
         self._closed = False
+        self._unopened = False
 
     async def open(self) -> None:
-        """Start the process."""
-        await self._running()
+        """Start the process; where its channel did not open, have it try again."""
+        process = await self._running()
+        if self._unopened:
+            await self._ask(process, None, "open")
+            self._unopened = False
 
     async def close(self) -> None:
         """Have the channel close, and end the process."""
@@ -107,7 +111,7 @@ class IsolatedChannel(Channel[AnyOptions]):
 
     # -- asking ----------------------------------------------------------------------------------
 
-    async def _ask(self, process: Process, ctx: CheckContext, what: str, *values: Any) -> dict[str, Any]:
+    async def _ask(self, process: Process, ctx: CheckContext | None, what: str, *values: Any) -> dict[str, Any]:
         """What comes of it; Retry, Reject or Died where it is not done."""
         number = next(self._numbers)
         asked = self._asked[number] = _Asked(asyncio.get_running_loop().create_future(), ctx)
@@ -163,6 +167,7 @@ class IsolatedChannel(Channel[AnyOptions]):
         except TimeoutError:
             process.kill(f"it was not ready within {_STARTING:g} s")
             raise Died(f"the channel's process was not ready within {_STARTING:g} s") from None
+        self._unopened = bool({"bug", "retry", "reject"} & answer.keys())
         _raise_what_it_raised(answer)
 
     async def _spawned(self) -> Process:
@@ -219,11 +224,11 @@ class IsolatedChannel(Channel[AnyOptions]):
                 self._asked.pop(message["of"], None)
             case "log" if message["level"] in _LEVELS:
                 asked = self._asked.get(message["of"])
-                if asked and asked.lines < LINES:
+                if asked and asked.ctx and asked.lines < LINES:
                     asked.lines += 1
                     getattr(asked.ctx.log, message["level"])(str(message["event"]), **message["fields"])
             case "http" | "connect" as call:
-                if asked := self._asked.get(message["of"]):
+                if (asked := self._asked.get(message["of"])) and asked.ctx:
                     self._begin((self._http if call == "http" else self._connect)(asked.ctx, message))
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:

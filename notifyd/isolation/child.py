@@ -172,6 +172,7 @@ class Work:
         steps: Mapping[str, Callable[..., object]] = {
             "start": self._start,
             "send": self._send,
+            "open": self._reopen,
             "check": self._check,
             "cancel": self._cancel,
             "reply": self._line.answered,
@@ -190,6 +191,9 @@ class Work:
             await self._channel.open()
         finally:
             self._opened.set()  # one that did not open is used as it is, as in the daemon
+
+    def _reopen(self, number: int) -> None:
+        self._begin(number, "ended", lambda: self._channel.open())
 
     def _send(
         self, number: int, notification: Notification, words: Rendered, now: datetime, attempt: int, timeout: float

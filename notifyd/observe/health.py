@@ -74,6 +74,7 @@ class Health:
         self._counts: Counter[tuple[str, bool]] = Counter()
         self.refused: tuple[str, ...] = ()  # what is wrong with the settings that were read last
         self.reloads: Counter[str] = Counter()  # by outcome: ok, refused
+        self.unopened: Callable[[], dict[str, str]] = dict  # why a channel did not open, by the name of its config
 
     def turn(self, name: str, now: datetime, ok: bool, note: str = "", *, hangs: bool = False) -> None:
         """Record that the part `name` (of `LOOPS`, `STATE`, `source(…)` or `channel(…)`) has just completed a turn."""
@@ -140,6 +141,12 @@ class Health:
         """Why the state DB cannot be used, and what to do; empty while it can be."""
         failed = [turn.note for turn in self._now().values() if not turn.ok]
         return next((note for note in failed if note.startswith(STATE_DB)), "")
+
+    def unopened_channels(self) -> list[str]:
+        """The channels that did not open, a line each."""
+        return [
+            f"the channel of {name} did not open, and is tried again: {why}" for name, why in self.unopened().items()
+        ]
 
     def behind(self) -> float:
         """Seconds since the source that is the furthest behind was read to its end; 0 where none is behind."""

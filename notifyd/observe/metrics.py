@@ -60,6 +60,7 @@ CATALOGUE = (
     Metric("notifyd_event_loop_delay_seconds", "histogram", "How late the event loop woke up, once a second."),
     Metric("notifyd_reloads_total", "counter", "Reloads since the start, by outcome.", ("outcome",)),
     Metric("notifyd_settings_refused", "gauge", "1 while the settings file has problems, and older settings go on."),
+    Metric("notifyd_channels_unopened", "gauge", "Configs whose channel did not open; it is tried again."),
     Metric("notifyd_state_db_bytes", "gauge", "Size of the state DB, its write-ahead log included."),
     Metric("notifyd_state_disk_free_bytes", "gauge", "What is free on the disk of the state DB."),
 )

@@ -10,10 +10,12 @@ LONGEST = 480
 
 
 class Troubles(NamedTuple):
-    """What is wrong, each "" where nothing is: parts that do not turn, the state DB, settings that were refused."""
+    """What is wrong, each "" where nothing is: parts that do not turn, the state DB, channels that did not
+    open, settings that were refused."""
 
     stuck: str = ""
     store: str = ""
+    channels: str = ""
     refused: str = ""
 
 

@@ -66,6 +66,7 @@ def _of_daemon(reach: Reach) -> dict[str, Values]:
         "notifyd_event_loop_delay_seconds": {(): Spread(BOUNDS, delays.counts, delays.sum)},
         "notifyd_reloads_total": {(outcome,): health.reloads[outcome] for outcome in ("ok", "refused")},
         "notifyd_settings_refused": {(): float(bool(health.refused))},
+        "notifyd_channels_unopened": {(): len(health.unopened())},
         "notifyd_state_db_bytes": {(): _size(state)},
         "notifyd_state_disk_free_bytes": {(): shutil.disk_usage(state.parent).free},
         **_of_sources(health, [source.name for source in reach.settings.sources if source.enabled]),

@@ -278,7 +278,9 @@ class Status(Shape):
     """Where everything stands, and whether the books balance."""
 
     version: str
-    troubles: list[str] = Field(description="What of the daemon turns no more, and why its state DB cannot be used.")
+    troubles: list[str] = Field(
+        description="What of the daemon turns no more, why its state DB cannot be used, which channels did not open."
+    )
     sources: list[SourceRead]
     source_books: list[SourceBook]
     config_books: list[ConfigBook]

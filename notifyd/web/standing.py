@@ -26,7 +26,7 @@ router = APIRouter(tags=["status"])
 @router.get("/status", response_model=schemas.Status, summary="Where everything stands", responses=problems())
 async def status(reach: Within) -> Response:
     """The books of every source and config, and whether they balance. For a person or a monitor, not for a loop."""
-    troubles = [*reach.health.stuck(), *filter(None, [reach.health.state_trouble()])]
+    troubles = [*reach.health.stuck(), *filter(None, [reach.health.state_trouble()]), *reach.health.unopened_channels()]
     return answer(_status(await reach.read(audit.status, reach.clock()), troubles, reach))
 
 

@@ -7,6 +7,7 @@ import os
 import sys
 import time
 import traceback
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -40,7 +41,7 @@ class Chaos(Channel[ChaosOptions]):
             raise ValueError(f"will not start with {options.token and options.token.reveal()}")
 
     async def open(self) -> None:
-        if self.options.does == "no open":
+        if self.options.does == "no open" and not Path(self.options.url or "/nowhere").exists():
             raise OSError("will not open")
 
     async def check(self, ctx: CheckContext) -> str:

@@ -23,6 +23,7 @@ from notifyd.core.plan import Recipient
 from notifyd.filtering import Gate, ask, at_work
 from notifyd.observe.printed import MOST, Printed
 from notifyd.observe.stalls import StallWatch, place_of
+from tests.cli.conftest import aside
 from tests.loops.conftest import Running, Said
 from tests.loops.conftest import clock as clock
 from tests.loops.conftest import jobs as jobs
@@ -149,6 +150,37 @@ async def test_what_a_channel_prints_or_logs_by_itself_has_no_secret_of_its_conf
         assert f"{text} {MASK}" in log, text
     assert len([line for line in process.lines("caught") if line["config"] == "bad"]) == 2
     assert all(line.startswith("{") for line in log.splitlines())
+
+
+@pytest.mark.parametrize("isolate", [False, True])
+async def test_one_that_does_not_open_is_said_once_and_tried_again(
+    site: Site, jobs: JobLog, running: Running, said: Said, isolate: bool
+) -> None:
+    there = site.folder / "there"
+    write(site, jobs, chaotic("bad", "no open", url=str(there), isolate=isolate))
+    async with running() as daemon:
+        (trouble,) = daemon.health.unopened_channels()
+        assert trouble == "the channel of bad did not open, and is tried again: " + daemon.roster.unopened["bad"]
+        assert trouble.endswith("OSError: will not open")
+        await daemon.reload(site.settings())
+        assert daemon.health.unopened_channels() == [trouble]
+        lane = next(iter(daemon.roster.lanes.values()))
+        assert not await lane.open()
+        assert len(said("the channel did not open", config="bad", channel="chaos")) == 2, "once for each lane"
+        there.touch()
+        await until(lambda: not daemon.health.unopened_channels())
+        await until(lambda: said("the channel is open after all", config="bad"))
+
+
+async def test_one_that_does_not_open_is_shown_by_the_commands(site: Site, jobs: JobLog) -> None:
+    write(site, jobs, chaotic("bad", "no open"))
+    async with Process(site.file) as process:
+        status = await aside("status", site=site)
+        doctor = await aside("doctor", site=site)
+        line = await process.said("the channel did not open")
+    assert "trouble: the channel of bad did not open, and is tried again: OSError: will not open" in status.stdout
+    assert "bad: its channel did not open: OSError: will not open" in " ".join(doctor.stdout.split())
+    assert line["mend"].startswith("mend what it names, or the config's options")
 
 
 # -- the parts by themselves ---------------------------------------------------------------------

@@ -81,7 +81,10 @@ async def _one(roster: Roster, notification: NotificationSettings) -> Finding:
         return Finding(AREA, Level.NOTE, f"{name}: not looked at, as it has a secret of the unit")
     try:
         await roster.put_lane(notification)
-        text = await _reached(roster.lanes[identity_of(notification)], notification)
+        lane = roster.lanes[identity_of(notification)]
+        if lane.unopened:
+            raise NotifydError(f"its channel did not open: {lane.unopened}")  # noqa: TRY301
+        text = await _reached(lane, notification)
     except NotifydError as error:
         do = f"mend its options, or the network; then `notifyd test {name}`"
         return Finding(AREA, Level.PROBLEM, f"{name}: {_cause(error)}", do)
