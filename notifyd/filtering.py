@@ -33,6 +33,9 @@ PATIENCE = 10.0
 ROUNDS = 3
 """How many filters a batch leaves behind, before it is planned without asking any more."""
 
+LONG = 0.5
+"""Seconds for one decision after which a filter is named, once: others wait for it, though not in vain yet."""
+
 SKIPPED_FOR = 300.0
 """Seconds for which a filter that took too long is not asked."""
 
@@ -49,6 +52,15 @@ class Gate:
     filters: Mapping[str, Filter[Any]]
     secrets: tuple[str, ...] = ()
     slow: dict[str, tuple[float, str]] = field(default_factory=dict, compare=False)  # until when, and why
+    named: set[str] = field(default_factory=set, compare=False)  # the filters that took long
+
+    def name_slow(self, name: str, seconds: float) -> None:
+        """This filter took long for one decision: that is said once."""
+        if name not in self.named:
+            self.named.add(name)
+            mend = "a filter is to do no I/O; one that takes a batch longer than its patience is skipped"
+            took = round(seconds, 1)
+            log.warning("a filter is slow", config=self.recipient.name, filter=name, seconds=took, mend=mend)
 
     def skip(self, name: str, patience: float) -> None:
         """This filter took too long: it is not asked for a while."""
@@ -98,16 +110,18 @@ def _made(notification: NotificationSettings, registry: Registry, name: str) -> 
         raise NotifydError(masked_here(problem)) from error
 
 
-def ask(gates: Sequence[Gate], events: Sequence[Event], now: datetime, patience: float = PATIENCE) -> Verdicts:
+def ask(
+    gates: Sequence[Gate], events: Sequence[Event], now: datetime, patience: float = PATIENCE, long: float = LONG
+) -> Verdicts:
     """Ask every config's filters about every event; blocks for a few times `patience` seconds at most.
 
-    The filters run on a thread of their own. Where they take too long, the slowest of them is named, left behind
-    with its thread, and skipped for a while; the others are asked on.
+    One that takes `long` for a decision is named. The filters run on a thread of their own. Where they take too long,
+    the slowest of them is left behind with its thread, and skipped for a while; the others are asked on.
     """
     work = [(event, gate) for event in events if not event.closes for gate in gates if gate.filters]
     verdicts: Verdicts = {}
     for _ in range(ROUNDS):
-        asked = _Round([pair for pair in work if _key(*pair) not in verdicts], now)
+        asked = _Round([pair for pair in work if _key(*pair) not in verdicts], now, long)
         late = not asked.done_within(patience)
         verdicts |= dict(asked.verdicts)
         if not late:
@@ -123,8 +137,8 @@ def _key(event: Event, gate: Gate) -> tuple[str, str]:
 class _Round:
     """One go through what is still to be asked, on a thread that can be left behind."""
 
-    def __init__(self, work: Sequence[tuple[Event, Gate]], now: datetime) -> None:
-        self.work, self.now = work, now
+    def __init__(self, work: Sequence[tuple[Event, Gate]], now: datetime, long: float) -> None:
+        self.work, self.now, self.long = work, now, long
         self.verdicts: Verdicts = {}
         self._spent: dict[tuple[str, str], float] = {}  # seconds, by config and filter
         self._at: tuple[Gate, str] | None = None
@@ -169,13 +183,17 @@ class _Round:
     def _timed(self, gate: Gate, name: str, each: Filter[Any], event: Event, ctx: FilterContext) -> Verdict:
         self._since, self._at = time.monotonic(), (gate, name)
         verdict = _one(name, each.decide, event, ctx)
-        self._spend()
+        if (seconds := self._spend()) >= self.long:
+            gate.name_slow(name, seconds)
         return verdict
 
-    def _spend(self) -> None:
+    def _spend(self) -> float:
+        """Book the time of what it is at; how long that has taken, in seconds."""
+        seconds = 0.0
         if self._at:
-            key = self._at[0].recipient.id, self._at[1]
-            self._spent[key] = self._spent.get(key, 0.0) + time.monotonic() - self._since
+            key, seconds = (self._at[0].recipient.id, self._at[1]), time.monotonic() - self._since
+            self._spent[key] = self._spent.get(key, 0.0) + seconds
+        return seconds
 
     def _skip_the_slowest(self, patience: float) -> None:
         self._spend()  # what it is at now counts too

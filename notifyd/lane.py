@@ -24,7 +24,7 @@ from notifyd.core.pace import Pace
 from notifyd.core.plan import Recipient
 from notifyd.errors import NotifydError
 from notifyd.filtering import at_work, recipient_of, text_of
-from notifyd.isolation import IsolatedChannel
+from notifyd.isolation import Died, IsolatedChannel
 from notifyd.model import Outcome, Result
 from notifyd.outbound import Dialer, Guard, HttpClient
 from notifyd.patience import Ended, Patience, Step
@@ -126,7 +126,7 @@ class Lane:
             return None
         if ended.late:
             return f"not done within {seconds:g} s"
-        return self._clean(plain(error) if isinstance(error, Retry | Reject) else text_of(error))
+        return self._clean(_said(error))
 
     @property
     def capacity(self) -> Capacity:
@@ -208,7 +208,7 @@ class Lane:
     def _bug(self, notification: Notification, error: BaseException) -> Outcome:
         where = self._clean("".join(traceback.format_exception(error)))
         self.log.error("the channel has a bug", delivery=notification.id, traceback=where)
-        return self._outcome(Result.BUG, f"bug in the channel: {text_of(error)}")
+        return self._outcome(Result.BUG, f"bug in the channel: {_said(error)}")
 
     def _at_work(self) -> AbstractContextManager[None]:
         """Whatever logs or prints in there."""
@@ -285,3 +285,8 @@ def _made(notification: NotificationSettings, registry: Registry, own_log: Logge
 def _bound(log: Logger, notification: Notification) -> Logger:
     """The log with the delivery's id on each line."""
     return log.bind(delivery=notification.id) if hasattr(log, "bind") else log
+
+
+def _said(error: BaseException) -> str:
+    """What is wrong, for a person; the kind of the exception is part of it where that is not a word of ours."""
+    return plain(error) if isinstance(error, Retry | Reject | Died) else text_of(error)

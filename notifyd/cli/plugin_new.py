@@ -76,7 +76,9 @@ def _project(words: _Words) -> Iterator[tuple[str, str]]:
 
 
 def _check(name: str, kind: str) -> None:
-    if not _NAME.fullmatch(name) or keyword.iskeyword(name):
+    if keyword.iskeyword(name):
+        raise WrongUse(f'"{name}" cannot be a name: it is a word of Python itself; try {name}-{kind}')
+    if not _NAME.fullmatch(name):
         raise WrongUse(f'"{name}" cannot be a name: lower-case letters, digits, - and _, beginning with a letter')
     registry = discover(None)
     taken = (registry.channels if kind == "channel" else registry.filters).get(name)

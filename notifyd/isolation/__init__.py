@@ -10,6 +10,6 @@ config's guard, its timeout and its mask of secrets. It contains accidents: a lo
 runs out, a crash. It is no sandbox against malice: the process runs as the daemon's user.
 """
 
-from notifyd.isolation.channel import IsolatedChannel
+from notifyd.isolation.channel import Died, IsolatedChannel
 
-__all__ = ["IsolatedChannel"]
+__all__ = ["Died", "IsolatedChannel"]

@@ -115,6 +115,13 @@ def test_what_it_writes_is_formatted_and_clean(tmp_path: Path, options: tuple[st
     assert "$" not in readme.replace("'", "")
 
 
+def test_a_word_of_python_is_no_name(tmp_path: Path) -> None:
+    answer = invoke("plugin", "new", "class", "--into", str(tmp_path))
+    assert (answer.exit_code, answer.stdout) == (2, "")
+    said = '"class" cannot be a name: it is a word of Python itself; try class-channel'
+    assert said in " ".join(answer.stderr.replace("│", " ").split())
+
+
 @pytest.mark.parametrize("name", ["Pager", "9to5", "a b", "", "../x", "class", "slack"])
 def test_a_name_that_cannot_be(tmp_path: Path, name: str) -> None:
     answer = invoke("plugin", "new", name, "--into", str(tmp_path))

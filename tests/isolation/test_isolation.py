@@ -171,11 +171,11 @@ async def test_every_channel_of_ours_can_be_isolated() -> None:
 @pytest.mark.parametrize(
     ("does", "reason"),
     [
-        ("raise", "bug in the channel: Died: KeyError: 'oops'"),
-        ("sys.exit", "bug in the channel: Died: SystemExit: 3"),
-        ("os._exit", "bug in the channel: Died: the channel's process ended: exit status 7"),
-        ("crash", "bug in the channel: Died: the channel's process ended: killed by SIGSEGV"),
-        ("eat memory", "bug in the channel: Died: MemoryError"),
+        ("raise", "bug in the channel: KeyError: 'oops'"),
+        ("sys.exit", "bug in the channel: SystemExit: 3"),
+        ("os._exit", "bug in the channel: the channel's process ended: exit status 7"),
+        ("crash", "bug in the channel: the channel's process ended: killed by SIGSEGV"),
+        ("eat memory", "bug in the channel: MemoryError"),
         ("no open", ""),
         ("nonsense", ""),
         ("print", ""),
@@ -254,7 +254,7 @@ async def test_what_it_prints_is_in_the_log_but_not_all_of_it(isolated: Isolated
 
 async def test_the_traceback_is_in_the_log_and_not_in_the_history(isolated: Isolated, said: Said) -> None:
     async with isolated("raise") as lane:
-        assert (await attempt(lane)).reason == "bug in the channel: Died: KeyError: 'oops'"
+        assert (await attempt(lane)).reason == "bug in the channel: KeyError: 'oops'"
     (line,) = said("the channel has a bug", config="ops")
     assert "chaos.py" in line["traceback"]
 

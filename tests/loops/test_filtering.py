@@ -19,6 +19,7 @@ from notifyd.filtering import Gate, ask, gate_of
 from notifyd.model import Closes
 from notifyd.plugin_host import Registered, Registry
 from notifyd.settings.model import NotificationSettings
+from tests.loops.conftest import Said
 from tests.sinks.context import NOW, an_event
 
 NIGHT = Hold(NOW + timedelta(hours=8), "night")
@@ -197,6 +198,19 @@ def test_a_filter_that_is_too_slow_counts_as_pass_within_the_patience() -> None:
     late = Pass(bug="filter sleepy took longer than 0.2 s: counted as Pass")
     assert verdicts == {("1", "ops"): Drop("too mild"), ("2", "ops"): late, ("3", "ops"): late}
     release.set()
+
+
+def test_one_that_takes_long_is_named_once_and_asked_on(said: Said) -> None:
+    def decide(event: Event, ctx: FilterContext) -> Verdict:
+        time.sleep(0.03)
+        return NIGHT
+
+    one = gate(slow=decide, quick=Pass())
+    events = [an_event(id="1"), an_event(id="2")]
+    for _ in range(2):
+        assert ask([one], events, NOW, long=0.02) == {("1", "ops"): NIGHT, ("2", "ops"): NIGHT}
+    (line,) = said("a filter is slow")
+    assert (line["config"], line["filter"], line["level"]) == ("ops", "slow", "warning")
 
 
 def test_the_answer_does_not_change_when_the_slow_filter_ends_after_all() -> None:
