@@ -17,6 +17,7 @@ import pytest
 from standardwebhooks import WebhookVerificationError
 
 import notifyd.api
+import notifyd.api.testing as kit
 from notifyd.api import Channel, FilterContext, Hold, Pass, Reject, Retry, Severity
 from notifyd.api.hooks import notifyd_channels, notifyd_filters
 from notifyd.core.retry import DAY, WAITS
@@ -217,6 +218,39 @@ def signatures() -> Iterator[str]:
 
 def by_name(line: str) -> str:
     return line.removeprefix("async ")
+
+
+def test_the_kit_s_table_has_every_attribute_with_its_type_and_default():
+    section = README.split("## The conformance kit\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| `([^`]+)` \| ((?:`[^`]+`)?) \| ((?:`[^`]+`)?) \| .+ \|$", section, re.MULTILINE)
+    assert rows == list(kit_members())
+    assert len(rows) == section.count("\n| `"), "each row is understood"
+
+
+def kit_members() -> Iterator[tuple[str, str, str]]:
+    """Of the classes that the kit exports: each attribute that is not a check, its type, and its default."""
+    for name in kit.__all__:
+        cls = getattr(kit, name)
+        if inspect.isclass(cls):
+            listed = dict.fromkeys([*inspect.get_annotations(cls), *vars(cls)])
+            for member in (each for each in listed if not each.startswith(("_", "test_"))):
+                yield f"{name}.{member}", *kind_and_default(cls, member)
+
+
+def kind_and_default(cls: type, member: str) -> tuple[str, str]:
+    """As they are in the table: in code marks, empty where there is none."""
+    annotation, value = inspect.get_annotations(cls).get(member), vars(cls).get(member, inspect.Parameter.empty)
+    if isinstance(value, property):
+        annotation, value = inspect.get_annotations(value.fget).get("return"), inspect.Parameter.empty
+    elif callable(getattr(cls, member, None)) and annotation is None:
+        signature = str(inspect.signature(getattr(cls, member))).replace("b''", 'b""').replace("'", "")
+        return f"`{signature}`".replace(" | ", " or "), ""
+    elif isinstance(value, cls):  # of an enumeration
+        return "", ""
+    default = "" if value is inspect.Parameter.empty or type(value).__name__ == "_tuplegetter" else f"`{value!r}`"
+    annotation = getattr(annotation, "__forward_arg__", annotation) or type(value).__name__
+    kind = re.sub(r"^ClassVar\[(.*)\]$", r"\1", annotation)
+    return f"`{kind}`".replace(" | ", " or "), default
 
 
 @pytest.mark.parametrize("hook", [notifyd_channels, notifyd_filters])
