@@ -111,15 +111,17 @@ def _source_cells(book: SourceBook) -> list[Cell]:
 def _show_configs(found: Status) -> None:
     print_table(
         ("config", "offered", *audit.EVENT_ENDS, "closing", "tests", *audit.STATES, "pruned", "balance"),
-        map(_config_cells, found.config_books),
+        [_config_cells(book) for book in found.config_books if book.saved or book.differences],
         title="Configs: what each event that was offered came to, and where those that were planned are",
         empty="no notification config is known yet",
     )
     written = " · ".join(f"{number} {state}" for state, number in found.deliveries.items()) or "none yet"
     heading(f"Deliveries: {written}")
-    if dead := found.deliveries.get("dead"):
+    if found.given_up:
         do = "`notifyd history --failed` has the errors; once mended: `notifyd retry --state dead`"
-        say(f"{count(dead, 'delivery')} given up: {do}")
+        say(f"{count(found.given_up, 'delivery')} given up: {do}")
+    if tests := found.deliveries.get("dead", 0) - found.given_up:
+        say(f"{count(tests, 'test')} that failed: nothing is left to do about {'it' if tests == 1 else 'them'}")
 
 
 def _config_cells(book: ConfigBook) -> list[Cell]:
@@ -172,6 +174,7 @@ def _json(found: Status, state: Path, said: Notice, *, alive: bool) -> dict[str,
         "source_books": [asdict(book) for book in found.source_books],
         "config_books": [asdict(book) for book in found.config_books],
         "deliveries": dict(found.deliveries),
+        "given_up": found.given_up,
         "streaks": [reads.as_json(streak) for streak in found.streaks],
         "lanes": [reads.as_json(lane) for lane in found.lanes],
         "untold": found.untold,

@@ -379,7 +379,8 @@ def digest(events: tuple[Event, ...], count: int, first_at: datetime, last_at: d
             f"{count} × {worst.title}" if len({e.title for e in events}) == 1 else f"{count} events: {_plural(worst)}"
         )
     else:
-        title = f"{count} events: {worst.title} and others"
+        ended = count == len(events) and events[-1].closes is not None and _all_ended(events)
+        title = f"{count} events: {worst.title}{', ended since' if ended else ' and others'}"
     return replace(
         worst,
         id=delivery,
@@ -462,6 +463,12 @@ def _which(streak: Streak, subject: str) -> str:
     schedule = f"schedule {streak.schedule_id}" if streak.schedule_id not in (None, subject) else None
     more = ", ".join(filter(None, (streak.entity_type, schedule)))
     return f"{subject} ({more})" if more else subject
+
+
+def _all_ended(events: tuple[Event, ...]) -> bool:
+    """Whether the events are one condition, or several, with what closes each."""
+    closed = {event.closes.id for event in events if event.closes}
+    return all(event.closes or event.id in closed for event in events)
 
 
 def _plural(event: Event) -> str:

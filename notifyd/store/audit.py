@@ -59,12 +59,14 @@ class SourceBook:
 
 @dataclass(frozen=True, slots=True)
 class ConfigBook:
-    """What the events that were offered to one config came to. `members` are those in its deliveries, by state."""
+    """What the events that were offered to one config came to. `members` are those in its deliveries, by state.
+    One that was never `saved` was only tried out, through the API."""
 
     config_id: str
     name: str
     counts: Counts
     members: Counts
+    saved: bool
 
     @property
     def differences(self) -> list[str]:
@@ -98,6 +100,7 @@ class Status:
     source_books: list[SourceBook]
     config_books: list[ConfigBook]
     deliveries: Counts  # by state
+    given_up: int  # of those that are dead; a test is none, as nobody sends it again
     streaks: list[OpenStreak]
     lanes: list[LaneState]
     untold: int
@@ -119,6 +122,7 @@ def status(db: Database, now: datetime) -> Status:
             source_books=[_source_book(source, counted) for source in known],
             config_books=_config_books(db, counted),
             deliveries=_by_state(db.run("SELECT state, COUNT(*) FROM deliveries GROUP BY state")),
+            given_up=db.run("SELECT COUNT(*) FROM deliveries WHERE state = 'dead' AND reason <> 'test'")[0][0],
             streaks=_streaks(db, {source.source_id: source.name for source in known}),
             lanes=lanes.listing(db, now),
             untold=count_untold(db),
@@ -142,8 +146,9 @@ def untold(db: Database) -> list[Event]:
 # -- books -------------------------------------------------------------------------------------------
 
 _CONFIGS = (
-    f"SELECT d.config_id AS id, {NAME_OF_CONFIG.format('d.config_id')} AS name"
-    " FROM (SELECT DISTINCT config_id FROM deliveries) d UNION SELECT id, name FROM notification_configs"
+    f"SELECT d.config_id AS id, {NAME_OF_CONFIG.format('d.config_id')} AS name,"
+    " EXISTS (SELECT 1 FROM notification_configs c WHERE c.id = d.config_id) AS saved"
+    " FROM (SELECT DISTINCT config_id FROM deliveries) d UNION SELECT id, name, 1 FROM notification_configs"
 )
 
 
@@ -156,8 +161,8 @@ def _config_books(db: Database, counted: Mapping[str, Counts]) -> list[ConfigBoo
     for config_id, state, number in db.run("SELECT config_id, state, SUM(count) FROM deliveries GROUP BY 1, 2"):
         members.setdefault(config_id, {})[state] = number
     return [
-        ConfigBook(config_id, name, counted.get(f"config:{config_id}", {}), members.get(config_id, {}))
-        for config_id, name in db.run(f"SELECT id, name FROM ({_CONFIGS}) ORDER BY name")
+        ConfigBook(config_id, name, counted.get(f"config:{config_id}", {}), members.get(config_id, {}), bool(saved))
+        for config_id, name, saved in db.run(f"SELECT id, name, saved FROM ({_CONFIGS}) ORDER BY name")
     ]
 
 

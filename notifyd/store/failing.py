@@ -28,9 +28,22 @@ class Failing:
     in_use: bool
 
 
+SOON = timedelta(seconds=5)
+
+
 def to_tell(db: Database, lasting: timedelta, now: datetime) -> list[Failing]:
-    """The channels that have failed for so long without a word."""
-    return _failing(db, "probe_at > '' AND opened_at <= ? AND condition IS NULL AND {}", rfc3339(now - lasting))
+    """The channels that have failed for so long without a word.
+
+    A channel that is about to be tried, or is being tried, is told of after that, as only then it is known what is
+    given up; but not later than by half as long again.
+    """
+    return _failing(
+        db,
+        "probe_at > '' AND opened_at <= ? AND (probe_at > ? OR opened_at <= ?) AND condition IS NULL AND {}",
+        rfc3339(now - lasting),
+        rfc3339(now + SOON),
+        rfc3339(now - lasting * 1.5),
+    )
 
 
 def told(db: Database) -> list[Failing]:
@@ -74,7 +87,8 @@ _IN_USE = "c.enabled = 1 AND c.deleted_at IS NULL"
 def _failing(db: Database, condition: str, *values: Any) -> list[Failing]:
     found = db.run(
         "SELECT config_id, c.name, COALESCE(told_since, opened_at), COALESCE(l.error, ''),"
-        " (SELECT COUNT(*) FROM deliveries d WHERE d.config_id = l.config_id AND d.state = 'dead'), condition,"
+        " (SELECT COUNT(*) FROM deliveries d WHERE d.config_id = l.config_id AND d.state = 'dead'"
+        " AND d.reason <> 'test'), condition,"
         f" {_IN_USE} FROM lanes l"
         f" JOIN notification_configs c ON c.id = l.config_id WHERE {condition.format(_IN_USE)} ORDER BY config_id",
         values,

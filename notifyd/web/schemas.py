@@ -272,6 +272,7 @@ class ConfigBook(Shape):
     name: str
     counts: dict[str, int]
     members: dict[str, int]
+    saved: bool = Field(description="False for a config that was only tried out.")
 
 
 class Status(Shape):
@@ -285,6 +286,7 @@ class Status(Shape):
     source_books: list[SourceBook]
     config_books: list[ConfigBook]
     deliveries: dict[str, int]
+    given_up: int = Field(description="The deliveries that are dead, without tests.")
     streaks: list[audit.OpenStreak]
     lanes: list[LaneState] = Field(description="How each config's channel fares, those that fail first.")
     untold: int

@@ -38,6 +38,7 @@ def _status(found: Status, troubles: list[str], reach: Reach) -> dict[str, Any]:
         "source_books": [asdict(book) for book in found.source_books],
         "config_books": [asdict(book) for book in found.config_books],
         "deliveries": dict(found.deliveries),
+        "given_up": found.given_up,
         "streaks": [reads.as_json(streak) for streak in found.streaks],
         "lanes": [reads.as_json(lane) for lane in found.lanes],
         "untold": found.untold,

@@ -10,6 +10,8 @@ import pytest
 
 from notifyd.clock import utc_now
 from notifyd.model import Outcome, Result
+from notifyd.store import trials
+from notifyd.store.database import open_database
 from notifyd.store.lock import Lock
 from tests.cli.conftest import Notifyd, Past, from_beginning, hook
 from tests.sinks.log import JobLog, SyncLog
@@ -156,6 +158,23 @@ def test_what_was_given_up_says_what_to_do(site: Site, jobs: JobLog, past: Past,
     assert "2 deliveries given up: `notifyd history --failed` has the errors" in said
     command = said.partition("once mended: `notifyd ")[2].partition("`")[0]
     assert notifyd(*command.split()).stdout.startswith("2 will be sent again")
+
+
+def test_a_test_that_failed_is_not_given_up(site: Site, jobs: JobLog, past: Past, notifyd: Notifyd) -> None:
+    site.write(sources=from_beginning(jobs.source("jobs")), notifications=[hook("hook")])
+    past.poll()
+    with closing(open_database(site.settings().daemon.state, create=False)) as db:
+        trials.begin(db, trials.unsaved_id("draft"), "draft", utc_now())
+        with db.transaction():
+            db.run("UPDATE deliveries SET state = 'dead'")
+    said = notifyd("status").stdout
+    assert "given up" not in said
+    assert "1 test that failed: nothing is left to do about it" in said
+    assert trials.unsaved_id("draft") not in said, "a config that was only tried out has no line of its own"
+    assert "The books balance" in said
+    found = notifyd("status", "--json").json
+    (draft,) = [book for book in found["config_books"] if not book["saved"]]
+    assert (draft["counts"], draft["members"], found["given_up"]) == ({"test_planned": 1}, {"dead": 1}, 0)
 
 
 def test_events_that_nobody_was_told_of(site: Site, jobs: JobLog, past: Past, notifyd: Notifyd) -> None:

@@ -275,6 +275,14 @@ def test_a_mixed_headline_is_as_severe_as_the_worst() -> None:
     assert headline.suggested_actions == describe.ACTIONS[EventType.CONNECTION_FAILURE]
 
 
+def test_a_headline_says_that_what_it_tells_is_over() -> None:
+    log = [row(n, "failure", n) for n in (1, 2, 3)]
+    streak, recovery = fold(*log, row(4, "success", 4), origin=RUNS).events[-2:]
+    assert digest(streak, recovery).title == "2 events: Multiple Sync Failures: woo, ended since"
+    assert digest(streak, recovery, count=9).title == "9 events: Multiple Sync Failures: woo and others"
+    assert digest(streak, replace(streak, id="another"), recovery).title.endswith(" and others")
+
+
 def test_a_headline_carries_only_what_all_events_share() -> None:
     one, other = told("order 7", run_id="s1", tenant_id="T"), told("order 8", run_id="s2", tenant_id="U")
     headline = digest(one, replace(other, source="backoffice"))

@@ -8,7 +8,7 @@ from datetime import timedelta
 from notifyd.core.breaker import LONGEST_PAUSE, MINIMUM
 from notifyd.core.plan import Recipient
 from notifyd.model import Outcome, Result
-from notifyd.store import expiry, lanes, outbox, precedence, retention
+from notifyd.store import audit, expiry, lanes, outbox, precedence, retention
 from notifyd.store import failing as failing_channels
 from notifyd.store.claim import Claimed
 from notifyd.store.database import Database
@@ -108,6 +108,41 @@ def test_a_target_that_is_gone_costs_two_deliveries_whatever_went_well_before(db
     assert (lane(state).breaker, lane(state).failed) == ("open", 2)
     (told,) = failing_channels.to_tell(db, timedelta(0), state.now)
     assert told.dead == 2
+
+
+def test_a_channel_that_is_about_to_be_tried_is_told_of_after_that(db: Database) -> None:
+    """What is given up when it fails once more is then counted."""
+    state = failing(db, findings=MINIMUM + 1, retry_for=timedelta(seconds=45))
+    lasting = timedelta(seconds=60)
+    for pause in (1, 2, 4, 8, 16):
+        state.later(seconds=pause)
+        state.settle(state.claim(), Result.RETRY, "HTTP 503", SECOND)
+    state.later(seconds=29)
+    assert failing_channels.to_tell(db, lasting, state.now) == [], "the next probe is due in a second"
+    state.later(seconds=1)
+    probe = state.claim()
+    assert failing_channels.to_tell(db, lasting, state.now) == [], "it is being tried"
+    state.turn(Settled(probe, Outcome(Result.RETRY, "HTTP 503"), state.now, state.now, at(600)))
+    (told,) = failing_channels.to_tell(db, lasting, state.now)
+    assert (told.dead, state.states.count("dead")) == (MINIMUM, MINIMUM)
+
+
+def test_a_channel_that_is_always_about_to_be_tried_is_told_of_all_the_same(db: Database) -> None:
+    state = failing(db)
+    state.later(seconds=89)
+    assert failing_channels.to_tell(db, timedelta(seconds=60), state.now) == []
+    state.later(seconds=1)
+    assert failing_channels.to_tell(db, timedelta(seconds=60), state.now) != []
+
+
+def test_a_test_that_failed_is_not_given_up(db: Database) -> None:
+    state = failing(db)
+    precedence.put_first(db, outbox.enqueue_test(db, DEV.id, DEV.name, state.now))
+    state.fail(state.claim(), None)
+    (told,) = failing_channels.to_tell(db, timedelta(0), state.now)
+    assert told.dead == 0
+    assert (audit.status(db, state.now).deliveries["dead"], audit.status(db, state.now).given_up) == (1, 0)
+    state.check_books()
 
 
 def test_a_plan_of_retries_ends_behind_an_open_breaker(db: Database) -> None:

@@ -50,10 +50,9 @@ def _books(found: Status) -> Iterator[Finding]:
 
 
 def _deliveries(found: Status) -> Iterator[Finding]:
-    dead = found.deliveries.get("dead", 0)
-    if dead:
+    if found.given_up:
         do = "`notifyd history --failed` has the errors; once mended: `notifyd retry --state dead`"
-        yield Finding(AREA, Level.WARNING, f"{count(dead, 'delivery')} given up", do)
+        yield Finding(AREA, Level.WARNING, f"{count(found.given_up, 'delivery')} given up", do)
     if found.untold:
         events = sum(book.counts.get("events", 0) for book in found.source_books)
         level = Level.PROBLEM if found.untold >= events else Level.WARNING
