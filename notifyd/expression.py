@@ -6,6 +6,7 @@ had to be stopped a few times is left out from then on, so that a storm of such 
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
@@ -22,6 +23,19 @@ CHANCES: Final = 3
 """How often an expression may run out of time before it is left out, until the settings are read again."""
 
 
+LARGEST: Final = 10_000
+"""How many characters an expression may come to with its counts written out: `a{3}` is three. Each takes some
+300 bytes, and `(a{9999}){9999}` would take all the memory there is."""
+
+_COUNT = re.compile(r"\{([0-9]*)(?:,[0-9]*)?\}")
+_READ_OTHERWISE = re.compile(r"\(\?[A-Za-z0-9-]*[xV]|(?<!\\)\{[^{}:]*[<=][^{}:]*:")
+"""Comments and spaces that do not count, sets within sets, and tests of fuzzy matches."""
+
+_CLASS = re.compile(r"\[\^?(?:\\.|.)(?:\\.|[^\]\\])*\]", re.DOTALL)
+_NO_ITEM = re.compile(r"\(\?#(?:\\.|[^)\\])*\)|\(\?[A-Za-z0-9-]*\)|\{[^{}]*\}|[*+?{}]", re.DOTALL)
+"""Comments, flags, fuzziness and repeats: a count after them repeats what is before them, or nothing."""
+
+
 class TooSlow(Exception):
     """The search was stopped, so nobody knows whether the text holds what was searched for."""
 
@@ -32,11 +46,7 @@ class Expression:
     __slots__ = ("_compiled", "_stopped", "pattern")
 
     def __init__(self, pattern: str) -> None:
-        try:
-            with warnings.catch_warnings(action="ignore", category=FutureWarning):  # of what `[[` may mean one day
-                self._compiled = regex.compile(pattern, regex.IGNORECASE)
-        except (regex.error, OverflowError, RecursionError) as error:
-            raise ValueError(f"is not a regular expression: {error}") from None
+        self._compiled = compile_pattern(pattern)
         self.pattern = pattern
         self._stopped = 0
 
@@ -79,3 +89,46 @@ class Expression:
 
     def __hash__(self) -> int:
         return hash((Expression, self.pattern))
+
+
+def compile_pattern(pattern: str) -> regex.Pattern[str]:
+    """A pattern of the package `regex`, in any case of letters. Give each search a `timeout`.
+
+    Raises ValueError where it is no regular expression, or its counts make it a huge one.
+    """
+    if _written_out(pattern) > LARGEST:
+        raise ValueError(f"is too large: with its counts written out it is longer than {LARGEST:,} characters")
+    try:
+        with warnings.catch_warnings(action="ignore", category=FutureWarning):  # of what `[[` may mean one day
+            return regex.compile(pattern, regex.IGNORECASE)
+    except (regex.error, OverflowError, RecursionError) as error:
+        raise ValueError(f"is not a regular expression: {error}") from None
+
+
+def _written_out(pattern: str) -> int:
+    """How many characters it comes to, at least as many as `regex` makes of it: what may be repeated need not be."""
+    if "{" in pattern and _READ_OTHERWISE.search(pattern):
+        raise ValueError(
+            "has { beside (?x), (?V1) or a fuzzy test, so that its size cannot be told; leave one of them out"
+        )
+    groups, last, at = [0], 0, 0  # the sizes of the groups that are open, and of what a count would repeat
+    while at < len(pattern):
+        length = 2 if pattern[at] == "\\" else 1
+        if count := _COUNT.match(pattern, at):
+            length = len(count[0])
+            more = last * (max(int(count[1] or 1), 1) - 1)
+            groups[-1], last = groups[-1] + more, last + more
+        elif between := _NO_ITEM.match(pattern, at):
+            length = len(between[0])
+            groups[-1], last = groups[-1] + length, max(last, length)
+        elif pattern[at] == "(":
+            groups.append(1)
+            last = 0
+        elif pattern[at] == ")" and len(groups) > 1:
+            last = groups.pop()
+            groups[-1] += last
+        else:
+            length = len(found[0]) if (found := _CLASS.match(pattern, at)) else length
+            groups[-1], last = groups[-1] + length, length
+        at += length
+    return sum(groups)

@@ -11,10 +11,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Self
 
-import regex
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from notifyd.api import Drop, Event, Filter, FilterContext, Pass, Verdict, hookimpl
+from notifyd.api import Drop, Event, Filter, FilterContext, Pass, Verdict, compile_pattern, hookimpl
 
 TIMEOUT: Final = 0.02
 """Seconds that one pattern may search; beyond that the filter fails, and the event passes."""
@@ -23,10 +22,7 @@ _LONGEST = 100  # characters of a value that came out of somebody's log
 
 
 def _pattern(text: str) -> str:
-    try:
-        regex.compile(text)
-    except regex.error as error:
-        raise ValueError(f"is not a regular expression: {error}") from None
+    compile_pattern(text)
     return text
 
 
@@ -40,7 +36,7 @@ Place = Annotated[
 Pattern = Annotated[
     str, Field(min_length=1, max_length=1000, json_schema_extra={"format": "regex"}), AfterValidator(_pattern)
 ]
-Patterns = Annotated[dict[Place, Pattern], Field(min_length=1)]
+Patterns = Annotated[dict[Place, Pattern], Field(min_length=1, max_length=20)]
 
 
 class MatchOptions(BaseModel):
@@ -70,8 +66,8 @@ class MatchFilter(Filter[MatchOptions]):
 
     def __init__(self, options: MatchOptions) -> None:
         super().__init__(options)
-        self._only = {place: regex.compile(text, regex.IGNORECASE) for place, text in options.only.items()}
-        self._never = {place: regex.compile(text, regex.IGNORECASE) for place, text in options.never.items()}
+        self._only = {place: compile_pattern(text) for place, text in options.only.items()}
+        self._never = {place: compile_pattern(text) for place, text in options.never.items()}
 
     def decide(self, event: Event, ctx: FilterContext) -> Verdict:
         for place, pattern in self._never.items():

@@ -12,6 +12,7 @@ from notifyd.api.filter import Filter, FilterContext
 from notifyd.api.hooks import hookimpl
 from notifyd.api.http import Answer, Http, HttpOptions
 from notifyd.api.options import SETTINGS_ONLY, TARGET, Form, Options, Secret, SecretUrl
+from notifyd.expression import compile_pattern
 from notifyd.model import (
     Drop,
     Event,
@@ -59,6 +60,7 @@ __all__ = [
     "SecretUrl",
     "Severity",
     "Verdict",
+    "compile_pattern",
     "hookimpl",
     "rfc3339",
 ]

@@ -218,6 +218,13 @@ def test_a_pattern_that_takes_for_ever_is_stopped():
         ask(built("match", {"only": {"message": "(a|aa)+$"}}), NOW, message="a" * 60 + "!")
 
 
+def test_a_pattern_that_would_take_all_the_memory_is_refused_and_so_are_many():
+    with pytest.raises(ValidationError, match=r"only\.message\n.*is too large: with its counts written out"):
+        built("match", {"only": {"message": "(a{400}){400}"}})
+    with pytest.raises(ValidationError, match="at most 20 items"):
+        built("match", {"never": {f"details.{number}": "a{9000}" for number in range(21)}})
+
+
 @pytest.mark.parametrize(
     "options", [{}, {"only": {"message": "("}}, {"only": {"mesage": "x"}}, {"only": {"message": ""}}]
 )
