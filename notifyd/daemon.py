@@ -9,6 +9,7 @@ import asyncio
 import json
 import time
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from datetime import UTC, timedelta
 from functools import partial
 from pathlib import Path
@@ -53,13 +54,9 @@ GRACE = 20.0
 TRIED_WITHIN = 20.0
 """Seconds that the sources have to answer for the first time; who has not by then does not hold up the rest."""
 
-LOCK_PATIENCE = 5.0
-"""Seconds that the daemon waits for another writer of the state DB; what fails then is tried again."""
-
 RESUMED_WITHIN = 5.0
 """Seconds that a reload which failed waits for the old settings to go on, before it answers all the same."""
 
-_TURN = timedelta(seconds=2)
 _LOOK_AT_CHANNELS = timedelta(seconds=5)
 _LOOK_AT_LEASES = timedelta(seconds=30)
 _LOOK_AT_STATE = timedelta(seconds=30)
@@ -70,11 +67,22 @@ _AGAIN = 1.0
 log = structlog.get_logger("notifyd")
 
 
+@dataclass(frozen=True)
+class Patience:
+    """Seconds. `lock`: how long another writer of the state DB is waited for; what fails then is tried again.
+
+    `turn`: how often every part turns, however idle.
+    """
+
+    lock: float = 5.0
+    turn: float = 2.0
+
+
 class Daemon:
     """One daemon on one state DB. `start` raises NotifydError with one line if it cannot run."""
 
-    def __init__(self, settings: Settings, clock: Clock = utc_now) -> None:
-        self.settings, self.clock = settings, clock
+    def __init__(self, settings: Settings, clock: Clock = utc_now, patience: Patience | None = None) -> None:
+        self.settings, self.clock, self.patience = settings, clock, patience or Patience()
         self.health = Health()
         self.schedule = Schedule(self._clock_set_back)
         self.right_of_way = RightOfWay()
@@ -135,7 +143,7 @@ class Daemon:
     async def _open_state(self, lasting: AsyncExitStack) -> None:
         """Become the one daemon of the state DB, bring it up to date, and take up what a crash left in flight."""
         lasting.callback(_locked(sqlite_path(self.settings.daemon.state)).release)
-        database = open_database(self.settings.daemon.state, create=True, patience=LOCK_PATIENCE)
+        database = open_database(self.settings.daemon.state, create=True, patience=self.patience.lock)
         database.close()  # the connection of this thread; the store thread makes its own
         if database.kept:
             log.info("the state DB was upgraded; as it was before, it is kept", copy=str(database.kept))
@@ -154,7 +162,7 @@ class Daemon:
         self.health.turn(parts.STORE, self.clock(), ok=not note, note=note)
 
     def _start_schedule(self, lasting: AsyncExitStack) -> None:
-        self.schedule.add(self._turn, _TURN, UTC, name="turn")
+        self.schedule.add(self._turn, timedelta(seconds=self.patience.turn), UTC, name="turn")
         self.schedule.add(self.custody.look, _LOOK_AT_STATE, UTC, name="state file")
         self.schedule.add(self._take_up_expired, _LOOK_AT_LEASES, UTC, name="leases")
         self.schedule.add(self._prune, _PRUNE, UTC, name="retention")

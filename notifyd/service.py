@@ -20,7 +20,7 @@ import structlog
 
 from notifyd import fast
 from notifyd.clock import utc_now
-from notifyd.daemon import Daemon
+from notifyd.daemon import Daemon, Patience
 from notifyd.errors import NotifydError
 from notifyd.model import rfc3339
 from notifyd.observe import logs
@@ -46,17 +46,17 @@ _AGAIN, _PATIENCE = 1.0, 60.0
 log = structlog.get_logger("notifyd")
 
 
-async def serve(settings: Settings) -> None:
+async def serve(settings: Settings, patience: Patience | None = None) -> None:
     """Run until SIGTERM or SIGINT; SIGHUP reads the settings file again. Raises NotifydError if it cannot start."""
-    await Service(settings).run()
+    await Service(settings, patience or Patience()).run()
 
 
 class Service:
     """One daemon for the life of the process, whatever its settings become."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.daemon = Daemon(settings)
-        self.watchdog = Watchdog()
+    def __init__(self, settings: Settings, patience: Patience) -> None:
+        self.daemon = Daemon(settings, patience=patience)
+        self.watchdog = Watchdog(patience.turn)
         self._state = sqlite_path(settings.daemon.state)
         self._notice = Notice(os.getpid(), rfc3339(utc_now()))
         self._said_stuck: list[str] = []
@@ -87,7 +87,7 @@ class Service:
                     log.error("notifyd waits for the state DB; it is tried again every second", problem=text)
                 said = text
                 notify(f"STATUS=waits for the state DB: {text}", f"EXTEND_TIMEOUT_USEC={_PATIENCE * 1e6:.0f}")
-            self.daemon = Daemon(self.daemon.settings)
+            self.daemon = Daemon(self.daemon.settings, patience=self.daemon.patience)
             await asyncio.sleep(_AGAIN)
 
     # -- what systemd is told --------------------------------------------------------------------

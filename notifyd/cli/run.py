@@ -18,6 +18,7 @@ with without("rich"):  # structlog would draw tracebacks with it, which ours are
 
     from notifyd import fast, service
     from notifyd.observe import logs, printed
+from notifyd.daemon import Patience
 from notifyd.settings import Settings, load
 from notifyd.store.errors import StateUnusable
 
@@ -29,7 +30,7 @@ LAST_WORDS = 1.0
 """Seconds that what is still at work may take to end, once the daemon has stopped."""
 
 
-def run(path: Path) -> None:
+def run(path: Path, patience: Patience | None = None) -> None:
     """Run until it is told to stop. Raises NotifydError where it cannot; exit 3 where the state DB cannot be used."""
     settings = load(path)
     logs.configure(settings.daemon.log_level)
@@ -37,7 +38,7 @@ def run(path: Path) -> None:
     with suppress(OSError, ValueError):  # where there is no stderr to write to
         faulthandler.enable()  # what systemd's watchdog ends says where it stood
     try:
-        fast.run(_serve(settings), fast.chosen(settings.daemon.fast))
+        fast.run(_serve(settings, patience), fast.chosen(settings.daemon.fast))
     except StateUnusable as error:
         from notifyd.cli.output import complain  # not above, as it is made of rich
 
@@ -45,9 +46,9 @@ def run(path: Path) -> None:
         raise typer.Exit(NEEDS_A_PERSON) from None
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: Settings, patience: Patience | None) -> None:
     """Until it has stopped; then whatever a plugin still does is not waited for."""
-    await service.serve(settings)
+    await service.serve(settings, patience)
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
     for task in tasks:
         task.cancel()

@@ -13,19 +13,17 @@ from notifyd.observe.health import STALLED_AFTER
 LONGEST_PAUSE = 5.0
 """Seconds between two looks, at most: how old the status line may be."""
 
-SHORTEST_LIMIT = 4.0
-"""Seconds: two turns of the scheduler, however short systemd's patience is."""
-
 
 class Watchdog:
     """What systemd expects of this process (sd_watchdog_enabled(3)). Times are in seconds.
 
-    `limit` is how long a part may take for one turn: half of the time after which systemd kills.
+    `limit` is how long a part may take for one turn: half of the time after which systemd kills, and two turns of an
+    idle one, which come every `turn`, however short that is.
     """
 
-    def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
+    def __init__(self, turn: float, environ: Mapping[str, str] = os.environ) -> None:
         self.period = _period(environ)
-        self.limit = max(SHORTEST_LIMIT, min(STALLED_AFTER, self.period / 2)) if self.period else STALLED_AFTER
+        self.limit = max(2 * turn, min(STALLED_AFTER, self.period / 2)) if self.period else STALLED_AFTER
         self.pause = min(LONGEST_PAUSE, self.period / 4) if self.period else LONGEST_PAUSE
 
     def lines(self, stuck: list[str]) -> list[str]:

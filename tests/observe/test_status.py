@@ -26,18 +26,18 @@ def test_a_status_line_has_an_end() -> None:
 
 
 def test_nobody_watches_by_default() -> None:
-    watchdog = Watchdog({})
+    watchdog = Watchdog(2.0, {})
     assert (watchdog.period, watchdog.lines([])) == (0.0, [])
 
 
 @pytest.mark.parametrize("environ", [{"WATCHDOG_USEC": "x"}, {"WATCHDOG_USEC": "9", "WATCHDOG_PID": "1"}])
 def test_what_is_not_meant_for_this_process(environ: dict[str, str]) -> None:
-    assert Watchdog(environ).period == 0.0
+    assert Watchdog(2.0, environ).period == 0.0
 
 
 @pytest.mark.parametrize(("period", "limit", "pause"), [(120, 60, 5), (600, 60, 5), (30, 15, 5), (2, 4, 0.5)])
 def test_it_is_told_often_enough_and_a_part_has_half_of_the_time(period: int, limit: float, pause: float) -> None:
-    watchdog = Watchdog({"WATCHDOG_USEC": f"{period}000000", "WATCHDOG_PID": str(os.getpid())})
+    watchdog = Watchdog(2.0, {"WATCHDOG_USEC": f"{period}000000", "WATCHDOG_PID": str(os.getpid())})
     assert (watchdog.period, watchdog.limit, watchdog.pause) == (period, limit, pause)
     assert watchdog.lines([]) == ["WATCHDOG=1"]
     assert watchdog.lines(["the sender"]) == []

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from notifyd.daemon import Patience
 from tests.system.site import until
 
 ROOT = Path(__file__).parents[2]
@@ -28,8 +29,16 @@ ROOT = Path(__file__).parents[2]
 class Process:
     """See the module's docstring. `log` is where it writes, after what is there already."""
 
-    def __init__(self, settings: Path, log: Path | None = None, watchdog: float = 0, **environ: str) -> None:
+    def __init__(
+        self,
+        settings: Path,
+        log: Path | None = None,
+        watchdog: float = 0,
+        patience: Patience | None = None,
+        **environ: str,
+    ) -> None:
         self.settings = settings
+        self.patience = patience
         self.environ = environ | ({"WATCHDOG_USEC": f"{watchdog * 1e6:.0f}"} if watchdog else {})
         self.told: list[dict[str, str]] = []  # what systemd was told, message by message
         self.log = log or settings.with_suffix(".log")
@@ -47,13 +56,20 @@ class Process:
         self.started_at = time.monotonic()
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "notifyd", "run", "--config", str(self.settings)),
+                *(sys.executable, *self._command),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output or log,
                 stderr=output or log,
                 env=environ,
             )
         return self
+
+    @property
+    def _command(self) -> tuple[str, ...]:
+        if self.patience is None:
+            return ("-m", "notifyd", "run", "--config", str(self.settings))
+        imports = "from pathlib import Path; from notifyd.cli.run import run; from notifyd.daemon import Patience"
+        return ("-c", f"{imports}; run(Path({str(self.settings)!r}), {self.patience!r})")
 
     async def ready(self, timeout: float = 30) -> None:
         """Return once it has told systemd that it is ready, at its start or after a reload."""

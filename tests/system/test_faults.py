@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
+from notifyd.daemon import Patience
 from tests.cli.conftest import aside
 from tests.sinks.http import HttpSink
 from tests.sinks.log import JobLog
@@ -185,7 +186,7 @@ async def test_a_start_beside_a_lock_waits_for_its_end(site: Site, jobs: JobLog,
 
 async def waits(site: Site, jobs: JobLog, sink: HttpSink, what: str, mend: Callable[[], object]) -> None:
     """It says once what it waits for, asks systemd for patience, and goes on by itself."""
-    process = Process(site.file)
+    process = Process(site.file, patience=Patience(lock=0.3))
     await process.start()
     for _ in range(2):
         assert "EXTEND_TIMEOUT_USEC" in await process.tells_of("waits for the state DB: the ")

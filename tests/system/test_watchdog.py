@@ -10,14 +10,18 @@ from pathlib import Path
 
 import pytest
 
+from notifyd.daemon import Patience
 from tests.sinks.http import HttpSink
 from tests.sinks.log import JobLog
 from tests.system.frozen import frozen, threads
 from tests.system.process import Process
-from tests.system.site import Site, of_type, webhook
+from tests.system.site import Site, of_type, until, webhook
 
-PERIOD = 8.0
+PERIOD = 4.0
 """Seconds after which systemd would kill it. A part is stuck after half of that."""
+
+PATIENCE = Patience(lock=0.5, turn=0.5)
+"""Shorter than what it has by itself, for that period's sake."""
 
 # A drop-in plugin that does to the daemon what a bug in a channel may do
 PLUGIN = """
@@ -76,11 +80,11 @@ async def test_nobody_watches_where_systemd_does_not(site: Site, jobs: JobLog) -
 
 @pytest.mark.parametrize("bad", ["time.sleep(60)"], indirect=True)
 async def test_a_stuck_event_loop_is_killed(bad: Site, jobs: JobLog) -> None:
-    async with Process(bad.file, watchdog=2.0) as process:
+    async with Process(bad.file, watchdog=1.0) as process:
         jobs.add("error", "no")
-        await asyncio.sleep(1)
-        await process.watched(0.1)
-        assert await process.watched(2.0) == 0
+        await until(lambda: bad.attempts("bad"))
+        await process.watched(0.3)
+        assert await process.watched(1.0) == 0
         assert await process.end(signal.SIGABRT) == -signal.SIGABRT
     assert "time.sleep(60)" not in process.log.read_text()
     assert 'bad.py", line 9 in send' in process.log.read_text()  # where it stood
@@ -90,19 +94,19 @@ async def test_a_stuck_event_loop_is_killed(bad: Site, jobs: JobLog) -> None:
     "bad", ["[task.cancel() for task in asyncio.all_tasks() if task.get_name() == 'sender']"], indirect=True
 )
 async def test_a_sender_that_turns_no_more_is_killed(bad: Site, jobs: JobLog) -> None:
-    async with Process(bad.file, watchdog=PERIOD) as process:
+    async with Process(bad.file, watchdog=PERIOD, patience=PATIENCE) as process:
         jobs.add("error", "no")
         await process.tells_of("the sender has ended no turn for ")
-        assert await process.watched(2.5) == 0
+        assert await process.watched(1.5) == 0
         assert await process.end() == 0
 
 
 async def test_a_stuck_store_thread_is_killed(site: Site, jobs: JobLog, sink: HttpSink) -> None:
     site.write(sources=[jobs.source("jobs")], notifications=[webhook("hook", sink.url)])
-    async with Process(site.file, watchdog=PERIOD) as process:
+    async with Process(site.file, watchdog=PERIOD, patience=PATIENCE) as process:
         with frozen(process.pid, "store"):
             await process.tells_of("the store has ended no turn for ")
-            assert await process.watched(2.5) == 0
+            assert await process.watched(1.5) == 0
             process.send(signal.SIGKILL)
         await process.ended()
     async with Process(site.file):
@@ -120,7 +124,7 @@ async def test_one_stuck_source_is_told_of_and_left_behind(
             sources=[jobs.source("jobs", timeout="500ms"), hanging],
             notifications=[webhook("hook", sink.url)],
         )
-        async with Process(site.file, watchdog=PERIOD) as process:
+        async with Process(site.file, watchdog=PERIOD, patience=PATIENCE) as process:
             with ExitStack() as hangs:
                 for _ in range(3):  # what is read anew hangs as well
                     before = threads(process.pid)["source-hung"]
@@ -132,7 +136,7 @@ async def test_one_stuck_source_is_told_of_and_left_behind(
                 count = len(threads(process.pid))
                 jobs.add("error", "the others go on")
                 await sink.wait_for(2)
-                assert await process.watched(2.5) > 0
+                assert await process.watched(1.5) > 0
                 assert len(threads(process.pid)) == count  # no more than three are left behind
             hung.add("error", "it answers again")
             requests = await sink.wait_for(4)
@@ -148,7 +152,7 @@ async def test_where_all_sources_are_stuck_it_is_killed(site: Site, jobs: JobLog
         sources=[jobs.source("jobs", timeout="500ms", unreachable_after="1s")],
         notifications=[webhook("hook", sink.url)],
     )
-    async with Process(site.file, watchdog=PERIOD) as process:
+    async with Process(site.file, watchdog=PERIOD, patience=PATIENCE) as process:
         with ExitStack() as hangs:
             for _ in range(3):
                 before = threads(process.pid)["source-jobs"]
@@ -157,18 +161,18 @@ async def test_where_all_sources_are_stuck_it_is_killed(site: Site, jobs: JobLog
                     await asyncio.sleep(0.05)
             await process.tells_of("no source answers, and what reads them hangs")
             await sink.wait_for(1)  # and people are told all the same
-            assert await process.watched(2.0) == 0
+            assert await process.watched(1.5) == 0
         await process.tells_of("1 source, lag 0 s")
 
 
 async def test_a_state_db_that_stays_locked_is_no_reason_to_restart(site: Site, jobs: JobLog, sink: HttpSink) -> None:
     site.write(sources=[jobs.source("jobs")], notifications=[webhook("hook", sink.url)])
-    async with Process(site.file, watchdog=4.0) as process:
+    async with Process(site.file, watchdog=PERIOD, patience=PATIENCE) as process:
         with closing(sqlite3.connect(site.state, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             jobs.add("error", "no")
             await process.tells_of("database is locked", timeout=30)
-            assert await process.watched(4.0) >= 3
+            assert await process.watched(PERIOD) >= 2  # the status line waits for the state DB, too
             other.execute("ROLLBACK")
         (request,) = await sink.wait_for(1)
         await process.tells_of("1 source, lag 0 s, 0 pending")
