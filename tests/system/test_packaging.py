@@ -10,6 +10,7 @@ import venv
 import zipfile
 from importlib import metadata
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -18,6 +19,19 @@ from tests.system.installed import NOT_SOURCE, needed_by, parts
 from tests.system.third_party import Journey
 
 ROOT = Path(__file__).parents[2]
+
+
+class Tool(NamedTuple):
+    """Installs commands, each in a virtualenv of its own: how it is called, and what says where it puts them."""
+
+    words: tuple[str, ...]
+    places: dict[str, str]
+
+
+TOOLS = {
+    "pipx": Tool((), {"HOME": "home", "PIPX_HOME": "pipx", "PIPX_BIN_DIR": "bin"}),
+    "uv": Tool(("tool",), {"HOME": "home", "UV_TOOL_DIR": "uv", "UV_TOOL_BIN_DIR": "bin", "UV_CACHE_DIR": "cache"}),
+}
 
 
 @pytest.fixture(scope="module")
@@ -48,10 +62,10 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home / "bin"
 
 
-def run(*command: str) -> str:
+def run(*command: str, **environ: str) -> str:
     """What the command printed; its failure is the test's, with all that it said."""
     surroundings = {key: text for key, text in os.environ.items() if not key.startswith(("PYTHON", "NOTIFYD"))}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/", env=surroundings)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/", env=surroundings | environ)
     assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
     return done.stdout
 
@@ -123,6 +137,25 @@ def test_the_installed_command_writes_the_default_settings(installed: Path, tmp_
     settings = tmp_path / "notifyd.toml"
     run(str(installed / "notifyd"), "init", str(settings))
     assert settings.read_bytes() == (ROOT / "config" / "notifyd.toml").read_bytes()
+    assert f"{settings} is right" in run(str(installed / "notifyd"), "check", "--config", str(settings))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.environ.get("CI"), reason="it asks a package index for the tool and more; CI has it")
+@pytest.mark.parametrize("tool", TOOLS)
+def test_the_tools_for_commands_install_and_remove_it(tool: str, wheel: Path, tmp_path: Path) -> None:
+    """As the guides say; the tool itself is installed for the test, and writes beneath its folder only."""
+    venv.create(tmp_path / "tool", with_pip=False)
+    python = str(tmp_path / "tool" / "bin" / "python")
+    run(sys.executable, "-m", "pip", "--python", python, "install", "--quiet", tool)
+    places = {key: str(tmp_path / folder) for key, folder in TOOLS[tool].places.items()}
+    commands = [str(tmp_path / "tool" / "bin" / tool), *TOOLS[tool].words]
+    notifyd_there = tmp_path / "bin" / "notifyd"
+    run(*commands, "install", "--python", sys.executable, str(wheel), **places)
+    assert notifyd.__version__ in run(str(notifyd_there), "--version")
+    assert "webhook" in run(str(notifyd_there), "plugins")
+    run(*commands, "uninstall", "notifyd", **places)
+    assert not notifyd_there.exists()
 
 
 def test_a_plugin_of_somebody_else_goes_all_its_way(installed: Path, tmp_path: Path) -> None:
