@@ -49,7 +49,7 @@ class Blocking(Channel[PagerOptions]):
     async def send(self, notification: Notification, ctx: Context) -> None:
         request = urllib.request.Request(self.options.url.reveal(), json.dumps(notification.as_json()).encode())
         try:
-            urllib.request.urlopen(request, timeout=3)
+            urllib.request.urlopen(request, timeout=2.6)
         except urllib.error.HTTPError as error:
             final = error.code < 500 and error.code not in (408, 425, 429)
             after = error.headers.get("retry-after")
