@@ -29,7 +29,7 @@ from notifyd.model import Outcome, Result
 from notifyd.outbound import Dialer, Guard, HttpClient
 from notifyd.patience import Ended, Patience, Step
 from notifyd.plugin_host import Registry
-from notifyd.render import Template
+from notifyd.render import Template, load, loaded
 from notifyd.settings import Delivery, NotificationSettings
 from notifyd.store.admission import Capacity
 from notifyd.store.claim import Claimed
@@ -180,6 +180,8 @@ class Lane:
         """The channel at work: `blamed` knows it by this frame, and by its `words`."""
         if self.patience.is_over:
             raise TooManyLeft(f"{self.patience.most} attempts before did not end when they were cancelled; {_MEND}")
+        if not loaded():
+            await asyncio.to_thread(load)
         with self._at_work():
             note: object = await self.channel.send(notification, ctx)
         return note

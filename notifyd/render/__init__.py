@@ -6,12 +6,28 @@ template → own_words         a config's own words instead; sandbox, language a
 
 from __future__ import annotations
 
+import threading
+
 from notifyd.api import Notification, Rendered
 from notifyd.render.template import Template, TemplateError
 
-__all__ = ["Template", "TemplateError", "check_template", "link_of", "render"]
+__all__ = ["Template", "TemplateError", "check_template", "link_of", "load", "loaded", "render"]
 
 # Jinja2 is loaded by the first notification or template: a command that needs neither does not pay for it.
+_loaded = threading.Event()
+
+
+def load() -> None:
+    """Load what `render` needs: a tenth of a second, which an event loop should leave to a thread."""
+    from notifyd.render import pages, view  # noqa: F401
+
+    pages.load()
+    _loaded.set()
+
+
+def loaded() -> bool:
+    """Whether that was done."""
+    return _loaded.is_set()
 
 
 def render(notification: Notification, template: Template | None = None, public_url: str = "") -> Rendered:

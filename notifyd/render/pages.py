@@ -39,6 +39,12 @@ def html_page(view: View) -> str:
     return _template("notification.html").render(view=view)
 
 
+def load() -> None:
+    """Compile the layouts, before the first of them is needed."""
+    for name in ("notification.txt", "notification.html", "body.html"):
+        _template(name)
+
+
 @cache
 def _template(name: str) -> Template:
     return _environment().get_template(name)
