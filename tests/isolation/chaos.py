@@ -20,7 +20,7 @@ class ChaosOptions(HttpOptions):
 
     does: Literal[
         "well", "raise", "sys.exit", "os._exit", "crash", "block", "spin", "eat memory", "hang", "swallow", "print",
-        "nonsense", "leak", "retry", "reject", "connect", "log", "words", "late", "note", "no start", "no open",
+        "nonsense", "leak", "fail", "retry", "reject", "connect", "log", "words", "late", "note", "no start", "no open",
         "tell",
     ] = Field(description="The bad thing.")  # fmt: skip
     url: str = Field("", description="Where it sends, if it does.")
@@ -96,6 +96,8 @@ class Chaos(Channel[ChaosOptions]):
             return object()
         if does == "leak":
             self.left = [asyncio.create_task(asyncio.sleep(3600)) for _ in range(10)]
+        if does == "fail":
+            raise Retry("not now")
         if does == "retry":
             raise Retry("come again", 17, status_code=503)
         if does == "reject":

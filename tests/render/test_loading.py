@@ -36,7 +36,6 @@ asyncio.run(main())
 
 
 def test_it_is_loaded_by_the_first_attempt_and_not_before() -> None:
-    said = subprocess.run(
-        [sys.executable, "-c", FIRST_SEND], capture_output=True, text=True, check=True, cwd=ROOT
-    ).stdout
+    command = [sys.executable, "-c", FIRST_SEND]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout
     assert said.splitlines() == ["False", "loaded True, by then"]
