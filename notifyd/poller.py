@@ -14,10 +14,10 @@ from datetime import datetime, timedelta
 import structlog
 
 from notifyd.clock import Clock
-from notifyd.core.detect import Gone, Input, Past, Tick, detect
+from notifyd.core.detect import GIVEN_UP, Gone, Input, Past, Tick, detect
 from notifyd.core.memory import Detected, Memory
 from notifyd.core.rules import Origin, Rules
-from notifyd.core.watching import Rounds
+from notifyd.core.watching import MOST_OPEN, Rounds
 from notifyd.errors import NotifydError
 from notifyd.filtering import Gate, ask
 from notifyd.model import Watch
@@ -112,6 +112,8 @@ class Poller:
         await self.store(cursors.start, source_id, self.name, start.cursor, watched, now)
         begin, running = str(self.settings.start), watched.counts["open"]
         log.info("reading begins", source=self.name, start=begin, running=running)
+        if running >= MOST_OPEN:
+            log.warning("more rows are open than are watched: see `notifyd check`", source=self.name, watched=running)
         return await self._known(now)
 
     def _read(
@@ -184,9 +186,10 @@ class Poller:
             log.error("a pattern takes too long, and is left out until the settings are read again", pattern=pattern)
         if committed.events:
             log.info("found", source=self.name, events=committed.events, untold=committed.untold)
-        for key, text in [*polled.unreadable, *polled.detected.set_aside][:1]:
-            count = len(polled.unreadable) + len(polled.detected.set_aside)
-            log.warning("rows set aside", source=self.name, count=count, first=key, why=text)
+        aside = [one for one in (*polled.unreadable, *polled.detected.set_aside) if one[1] not in self._said]
+        for key, text in aside[:1]:
+            log.warning("rows set aside", source=self.name, count=len(aside), first=key, why=text)
+        self._said |= {GIVEN_UP} & {text for _, text in aside}
 
     def _left_out(self) -> set[str]:
         """The patterns that ran out of time too often."""

@@ -9,6 +9,7 @@ from notifyd.cli.output import count, local
 from notifyd.cli.records import moment
 from notifyd.core.classify import classify
 from notifyd.core.rules import Rules
+from notifyd.core.watching import MOST_OPEN
 from notifyd.model import Record, Status
 from notifyd.settings import SourceSettings, format_duration
 from notifyd.sources import standing
@@ -92,7 +93,10 @@ def _failure(record: Record, known: Known, state: SourceState) -> str:
     if at is None or at <= state.started_at:
         since, start = local(state.started_at), known.source.start
         begin = start if isinstance(start, str) else format_duration(start)
-        return f'older than what is told: reading this source began at {since} (start = "{begin}")'
+        return (
+            f'older than what is told: reading this source began at {since} (start = "{begin}"), and it was not among '
+            f"the rows that were watched as they were open then (the newest {MOST_OPEN:,})"
+        )
     return "it was read, but nothing more is known of it: what it led to may have been removed since"
 
 

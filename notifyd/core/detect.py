@@ -23,7 +23,7 @@ from notifyd.core.memory import Detected, Memory, RunKey
 from notifyd.core.rules import Origin, Rules
 from notifyd.core.runs import Runs, leave_failure, outcome_name, outcome_of, position_of
 from notifyd.core.streaks import Streaks, newest_success
-from notifyd.core.watching import OPEN, Watching
+from notifyd.core.watching import MOST_OPEN, MOST_SILENT, OPEN, SILENT, Watching
 from notifyd.model import Finding, Position, Record, Run, RunOutcome, RunState, Status, Streak, Watch
 
 
@@ -45,6 +45,13 @@ class Past(NamedTuple):
 
     record: Record
 
+
+GIVEN_UP: Final = (
+    f"given up: so many rows are open in the log (more than {MOST_OPEN:,}, or {MOST_SILENT:,} with some that have been "
+    f"for {SILENT.days} days) that the oldest are not looked at any more, and a failure of theirs is not told; "
+    "end or delete the rows that nobody will ever run"
+)
+"""Why a row that is open is not watched any more."""
 
 _SUCCESS: Final = Status.SUCCESS
 
@@ -218,13 +225,13 @@ class Fold:
             epoch=self.origin.epoch,
         )
 
-    def _leave(self, key: str, watch: Watch) -> None:
+    def _leave(self, key: str, watch: Watch, book: str = Status.IGNORED.value) -> None:
         """The row is not there any more, or is another one: what was open of it ended without a word."""
         self.watching.drop(key, watch)
         if watch.ended:
             return
         self.detected.counts[_book(watch.status)] -= 1
-        self.detected.counts[Status.IGNORED.value] += 1
+        self.detected.counts[book] += 1
         if watch.schedule is None or watch.run_id is None:
             return
         run = watch.schedule, watch.run_id
@@ -234,9 +241,9 @@ class Fold:
             self.runs.forget(run)
 
     def _give_up_one_too_many(self) -> None:
-        oldest = self.watching.one_too_many
-        if oldest is not None and (watch := self.watching.of(oldest)):
-            self._leave(oldest, watch)
+        if one := self.watching.one_too_many(self.now):
+            self._leave(*one, "set_aside")
+            self.detected.set_aside.append((one[0], GIVEN_UP))
 
     def _forget_other_epochs(self) -> None:
         """Where the log began anew, keys come again: a row that ended is another row now."""

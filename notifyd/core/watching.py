@@ -15,8 +15,14 @@ from notifyd.model import Record, Status, Watch
 
 OPEN: Final = (Status.RUNNING, Status.RETRYING)
 
-MOST_OPEN: Final = 10_000
-"""With so many rows running, the oldest is given up for one more: nobody will ever end it."""
+MOST_OPEN: Final = 50_000
+"""With so many rows open, the oldest is given up for one more."""
+
+MOST_SILENT: Final = 10_000
+"""With so many rows open, the oldest is given up for one more if it was open for SILENT: nobody will ever end it."""
+
+SILENT: Final = timedelta(days=7)
+"""A queue may be long, but what was not begun or ended for so long was left behind by a runner that was killed."""
 
 MOST_UNMAPPED: Final = 1_000
 """With so many rows of unmapped statuses watched, one more is only counted."""
@@ -95,10 +101,17 @@ class Watching:
         """Whether one more row of an unmapped status may be watched."""
         return len(self._unmapped) < MOST_UNMAPPED
 
-    @property
-    def one_too_many(self) -> str | None:
-        """The row that has been running for longest, where too many are."""
-        return next(iter(self._open)) if len(self._open) > MOST_OPEN else None
+    def one_too_many(self, now: datetime) -> tuple[str, Watch] | None:
+        """The row that has been open for longest, where too many are.
+
+        In a queue it is the one that is run next, so it has to be a long queue, or a row that nobody will end.
+        """
+        if len(self._open) <= MOST_SILENT:
+            return None
+        oldest = next(iter(self._open))
+        watch = self.of(oldest)
+        too_many = len(self._open) > MOST_OPEN or (watch is not None and watch.since + SILENT <= now)
+        return (oldest, watch) if watch is not None and too_many else None
 
     def _kind(self, watch: Watch) -> dict[str, None]:
         if watch.until is not None:

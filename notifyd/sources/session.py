@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
 
+from notifyd.core.watching import MOST_OPEN
 from notifyd.model import Record, Status
 from notifyd.settings import SourceSettings, format_duration, scheme_of, sqlite_path
 from notifyd.sources.batch import About, Batch, Cursor, SetAside, Start
@@ -91,6 +92,11 @@ class Session:
             changed = self.log.selection.changes.removeprefix("t.")
             warnings.append(
                 f"{relation.name} has no index on {changed}: rows that are run again in place are looked up one by one"
+            )
+        if self.log.is_crowded():
+            warnings.append(
+                f"more than {MOST_OPEN:,} of its rows are open: of those the oldest are not watched, so a failure of "
+                "theirs is not told; end or delete the rows that nobody will ever run"
             )
         clock = self.database.clock()
         ahead = clock - now if clock else None

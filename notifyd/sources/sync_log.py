@@ -5,9 +5,10 @@ from __future__ import annotations
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
-from notifyd.model import Record, Status
+from notifyd.core.watching import MOST_OPEN, OPEN
+from notifyd.model import Record
 from notifyd.settings import SourceSettings
 from notifyd.sources.database import Database, Kind, Parameters, Relation, Row
 from notifyd.sources.errors import SourceError
@@ -17,10 +18,8 @@ from notifyd.sources.selection import Selection
 SCANNED = 10_000
 """How many of the newest rows are looked at where no query can select: values inside JSON, raw statuses."""
 
-WATCHED_AT_START = 1_000
+WATCHED_AT_START = MOST_OPEN
 """How many of the newest open rows a first start watches."""
-
-_OPEN: Final = (Status.RUNNING, Status.RETRYING)
 
 
 class SyncLog:
@@ -35,8 +34,8 @@ class SyncLog:
         self.relation = _relation(settings, database)
         self.selection = Selection(settings, self.relation, database)
         self.mapping = RowMapping(settings, self.selection)
-        self._open_statuses = [raw for raw, status in settings.statuses.items() if status in _OPEN]
-        self._open_patterns = [status for _, status in settings.statuses.patterns if status in _OPEN]
+        self._open_statuses = [raw for raw, status in settings.statuses.items() if status in OPEN]
+        self._open_patterns = [status for _, status in settings.statuses.patterns if status in OPEN]
 
     def page(self, order: str, where: str, parameters: Parameters, limit: int, now: datetime) -> Page:
         """At most `limit` rows that fulfil a condition, the first in order, as Records."""
@@ -60,9 +59,9 @@ class SyncLog:
 
         Looks through the whole log.
         """
-        if not self._open_statuses and not self._open_patterns:
-            return []
         where, parameters, limit = self._open_condition()
+        if not limit:
+            return []
         if place is not None:
             where, parameters = (
                 " AND ".join(filter(None, (f"{order} <= :place", where))),
@@ -70,8 +69,16 @@ class SyncLog:
             )
         rows = self.newest(order, limit, where, parameters)
         records = [self.mapping.record_or_aside(row, now) for row in reversed(rows)]
-        found = [record for record in records if isinstance(record, Record) and record.status in _OPEN]
+        found = [record for record in records if isinstance(record, Record) and record.status in OPEN]
         return found[-WATCHED_AT_START:]
+
+    def is_crowded(self) -> bool:
+        """Whether more rows are open than are watched, where a query can tell. May look through the whole log."""
+        where, parameters, limit = self._open_condition()
+        if not where:
+            return False
+        sql = f"SELECT 1 FROM {self.relation.sql} WHERE {where} LIMIT :limit"
+        return len(self.database.read(sql, {**parameters, "limit": limit + 1}, list)) > limit
 
     def having(self, field: str, values: Sequence[str]) -> tuple[str, Parameters]:
         """The condition that a field which is a plain column has one of these values, and its parameters."""
@@ -99,6 +106,9 @@ class SyncLog:
         return f"SELECT {values} FROM {self.relation.sql} {condition}ORDER BY {order} {direction} LIMIT :limit"
 
     def _open_condition(self) -> tuple[str, dict[str, Any], int]:
+        """What selects the open rows, and how many rows to look at; no condition where no query can, none to none."""
+        if not self._open_statuses and not self._open_patterns:
+            return "", {}, 0
         status = self.selection.plain("status")
         if status is None or self._open_patterns or not all(raw.isascii() for raw in self._open_statuses):
             return "", {}, SCANNED

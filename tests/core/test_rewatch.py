@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from notifyd.core.detect import Gone, Input, Past, Tick, detect
-from notifyd.core.watching import MOST_AT_ONCE, MOST_ENDED, MOST_OPEN, Rounds
+from notifyd.core.detect import GIVEN_UP, Gone, Input, Past, Tick, detect
+from notifyd.core.watching import MOST_AT_ONCE, MOST_ENDED, MOST_OPEN, MOST_SILENT, Rounds
 from notifyd.model import EventType, RunState, Status, Watch
 from tests.core.logs import NOON, RULES, RUNS, at, fold, row
 
@@ -75,12 +75,23 @@ def test_of_those_that_ended_the_newest_are_watched_and_failures_by_themselves()
     assert list(told.memory.watched) == ["f", *(str(n) for n in range(5, MOST_ENDED + 5))]
 
 
-def test_of_too_many_that_run_the_oldest_is_given_up() -> None:
+def test_of_too_many_that_run_the_oldest_is_given_up_with_a_word() -> None:
     log = [row(n, "running", 0, schedule_id=f"s{n % 7}") for n in range(MOST_OPEN + 1)]
     told = fold(*log, origin=RUNS)
     assert len(told.memory.watched) == len(told.memory.runs) == MOST_OPEN
-    assert told.counts == {"read": MOST_OPEN + 1, "open": MOST_OPEN, "ignored": 1}
+    assert told.counts == {"read": MOST_OPEN + 1, "open": MOST_OPEN, "set_aside": 1}
+    assert told.set_aside == [("0", GIVEN_UP)]
     assert "0" not in told.memory.watched
+
+
+def test_a_row_that_nobody_ends_gives_way_to_a_queue_sooner() -> None:
+    """The oldest of a queue is run next; the oldest of those whose runner was killed never ends."""
+    week = 7 * 24 * 60
+    killed = [row(n, "running", 0) for n in range(3)]
+    queue = [row(f"q{n}", "running", week - 1) for n in range(MOST_SILENT)]
+    told = fold(*killed, *queue, row("a", "running", week - 1), row("b", "running", week), origin=RUNS)
+    assert len(told.memory.watched) == MOST_SILENT + 4
+    assert told.set_aside == [("0", GIVEN_UP)]
 
 
 def test_a_row_that_takes_the_key_of_one_that_ran_ends_its_run() -> None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from notifyd.core.watching import MOST_OPEN
 from notifyd.model import Status
 from notifyd.sources import Batch, Source, SourceError
 from tests.sources.logs import JOBS, JOBS_MAPPING, NOW, Log, keys, read_all, read_once
@@ -116,6 +117,18 @@ def test_a_first_start_watches_what_is_running(jobs: Log) -> None:
     jobs.add("jobs", [*_jobs(1, state=" Running"), *_jobs(2), *_jobs(3, state="again"), *_jobs(4, state="ok")])
     start = jobs.source(AT_NOW).start(NOW)
     assert [(record.key, record.status) for record in start.records] == [("1", Status.RUNNING), ("3", Status.RETRYING)]
+
+
+def test_a_first_start_watches_a_long_queue_and_check_says_where_it_is_too_long(jobs: Log) -> None:
+    """A queue runs its oldest row next."""
+    numbers = f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT {MOST_OPEN})"
+    jobs.run(f"INSERT INTO jobs {numbers} SELECT NULL, 'r', 'running', NULL, NULL FROM n")
+    source = jobs.source(AT_NOW)
+    records = source.start(NOW).records
+    assert (records[0].key, len(records)) == ("1", MOST_OPEN)
+    assert not any("are open" in warning for warning in source.about(None, NOW).warnings)
+    jobs.add("jobs", _jobs(MOST_OPEN + 1, state="again"))
+    assert any("more than 50,000 of its rows are open" in warning for warning in source.about(None, NOW).warnings)
 
 
 def test_a_status_that_is_not_ascii_is_watched_too(jobs: Log) -> None:
