@@ -14,3 +14,11 @@ what is wrong and, where it can, how to mend it. It never holds a secret.
 
 class NotifydError(Exception):
     """Something is wrong, and the message says what, to a person."""
+
+
+def text_of(error: BaseException) -> str:
+    """What an exception of a plugin's says; only its kind, where its text fails too."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except BaseException:
+        return type(error).__name__

@@ -21,7 +21,7 @@ from notifyd.api import Drop, Event, Filter, FilterContext, Hold, Pass, Verdict
 from notifyd.api.masking import masked_here, masking, secrets_of
 from notifyd.core.ids import config_id
 from notifyd.core.plan import Recipient
-from notifyd.errors import NotifydError
+from notifyd.errors import NotifydError, text_of
 from notifyd.plugin_host import Registry
 from notifyd.settings import NotificationSettings
 
@@ -105,7 +105,7 @@ def at_work(config: str, secrets: tuple[str, ...]) -> Iterator[None]:
 def _made(notification: NotificationSettings, registry: Registry, name: str) -> Filter[Any]:
     try:
         return registry.filters[name].cls(notification.filters[name])
-    except Exception as error:
+    except BaseException as error:
         problem = f"{notification.where}: config {notification.name}: the filter {name} has a bug: {text_of(error)}"
         raise NotifydError(masked_here(problem)) from error
 
@@ -228,11 +228,3 @@ def _is_in_utc(moment: datetime) -> bool:
     except OverflowError:
         return False
     return True
-
-
-def text_of(error: BaseException) -> str:
-    """What an exception says; only its kind, where its text fails too."""
-    try:
-        return f"{type(error).__name__}: {error}"
-    except Exception:
-        return type(error).__name__

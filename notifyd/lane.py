@@ -22,8 +22,8 @@ from notifyd.context import Attempt, ChannelLog, CheckUp, Words, last_note, last
 from notifyd.context import text_of as plain
 from notifyd.core.pace import Pace
 from notifyd.core.plan import Recipient
-from notifyd.errors import NotifydError
-from notifyd.filtering import at_work, recipient_of, text_of
+from notifyd.errors import NotifydError, text_of
+from notifyd.filtering import at_work, recipient_of
 from notifyd.isolation import Died, IsolatedChannel
 from notifyd.model import Outcome, Result
 from notifyd.outbound import Dialer, Guard, HttpClient
@@ -279,7 +279,7 @@ def _made(notification: NotificationSettings, registry: Registry, own_log: Logge
             if notification.isolate:
                 return IsolatedChannel(notification.options, cls, registry.plugins_dir, own_log)
             return cls(notification.options)
-    except Exception as error:
+    except BaseException as error:
         problem = f"{notification.where}: config {name}: the channel {kind} has a bug: {text_of(error)}"
         raise NotifydError(masked(problem, secrets_of(notification.options))) from error
 

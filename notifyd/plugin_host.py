@@ -28,6 +28,7 @@ import pluggy
 from pydantic import TypeAdapter
 
 from notifyd.api import API_VERSION, Channel, Filter, Options, hooks
+from notifyd.errors import text_of
 
 GROUP = "notifyd"
 """The entry-point group in which an installed package announces its plugin."""
@@ -39,7 +40,6 @@ _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 _HOOKS: Mapping[str, Kind] = {"notifyd_channels": "channel", "notifyd_filters": "filter"}
 _BASES: Mapping[Kind, type[Any]] = {"channel": Channel, "filter": Filter}
 _STEPS: Mapping[str, tuple[str, ...]] = {"send": ("notification", "ctx"), "check": ("ctx",), "open": (), "close": ()}
-_CAUGHT = (Exception, SystemExit)  # what a plugin's code may raise without taking the daemon along
 _IMPORT_SYSTEM = str(Path(importlib.__file__).parent)
 
 
@@ -179,7 +179,7 @@ class _FileLoader(importlib.machinery.SourceFileLoader):
         try:
             self.exec_module(module)
         except BaseException:
-            del sys.modules[self.name]
+            sys.modules.pop(self.name, None)
             raise
         return module
 
@@ -199,7 +199,7 @@ def _collect(candidate: _Candidate, findings: _Findings) -> None:
         slips = _misspelt(plugin, hooked)
     except pluggy.PluginValidationError as error:
         findings.problem(candidate.origin, f"a hook is declared wrongly: {str(error).splitlines()[-1]}", *claims)
-    except _CAUGHT as error:
+    except BaseException as error:  # also SystemExit and KeyboardInterrupt: it ends the plugin, not the daemon
         findings.problem(candidate.origin, f"could not be loaded: {_describe(error)}", *claims)
     else:
         for slip in slips:
@@ -250,16 +250,22 @@ def _ask(candidate: _Candidate, hook: pluggy.HookCaller, findings: _Findings) ->
     """Call one hook of one plugin, if it has it, and register the classes that it returns."""
     kind = _HOOKS[hook.name]
     try:
-        judged = [(cls, fault_of(cls, kind)) for cls in _returned(hook)]
-    except _CAUGHT as error:
+        judged = [_judged(candidate, cls, kind) for cls in _returned(hook)]
+    except BaseException as error:
         findings.problem(candidate.origin, f"{hook.name} failed: {_describe(error)}", (kind, candidate.name))
         return
-    for cls, fault in judged:
-        if fault is None:
-            findings.add(kind, Registered(cls.name, cls, candidate.origin, _first_line(cls)))
+    for name, found in judged:
+        if isinstance(found, Registered):
+            findings.add(kind, found)
         else:
-            claim = (kind, _claimed_name(cls) or candidate.name)
-            findings.problem(candidate.origin, f"{hook.name} returned {fault}", claim)
+            findings.problem(candidate.origin, f"{hook.name} returned {found}", (kind, name))
+
+
+def _judged(candidate: _Candidate, cls: Any, kind: Kind) -> tuple[str, Registered[Any] | str]:
+    """The name that a class has or would have, and what it is; or its fault."""
+    if fault := fault_of(cls, kind):
+        return _claimed_name(cls) or candidate.name, fault
+    return cls.name, Registered(cls.name, cls, candidate.origin, _first_line(cls))
 
 
 def _returned(hook: pluggy.HookCaller) -> list[Any]:
@@ -350,7 +356,7 @@ def _signature_fault(function: Callable[..., Any], step: str, arguments: tuple[s
 def _options_fault(cls: type[Any]) -> str | None:
     try:
         TypeAdapter(cls.Options).validator.title  # noqa: B018 - building it is the check
-    except Exception as error:  # whatever pydantic makes of a foreign type
+    except BaseException as error:  # whatever pydantic makes of a foreign type
         return f"whose Options pydantic cannot validate: {_describe(error)}"
     return None
 
@@ -373,12 +379,12 @@ def _describe(error: BaseException) -> str:
         place = f" ({Path(error.filename).name}:{error.lineno})" if error.filename and error.lineno else ""
         return f"{type(error).__name__}: {error.msg}{place}"
     if isinstance(error, SystemExit):
-        return f"it called sys.exit({error.code!r}){_place(error)}"
+        return f"it called sys.exit({_shown(error.code)}){_place(error)}"
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}{_place(error)}"
     if isinstance(error, ImportError) and (error.name or "").startswith(hooks.__package__):
         return f"{error.msg.partition(' (')[0]}, which is of version {API_VERSION}{_place(error)}"
-    return f"{type(error).__name__}: {error}{_place(error)}"
+    return f"{text_of(error)}{_place(error)}"
 
 
 def _place(error: BaseException) -> str:
@@ -394,7 +400,7 @@ def _place(error: BaseException) -> str:
 def _shown(value: object) -> str:
     try:
         return _one_line(repr(value), 80)
-    except Exception:  # a foreign repr may raise anything
+    except BaseException:  # a foreign repr may raise anything
         return f"a {type(value).__name__}"
 
 

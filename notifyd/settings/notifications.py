@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from notifyd.api import Options
+from notifyd.errors import text_of
 from notifyd.plugin_host import Registered, Registry
 from notifyd.render import Template
 from notifyd.settings.kinds import secrets_within
@@ -131,8 +132,8 @@ def _check_options(
     outer = None if around is None else (around, NotificationTable)
     try:
         return report.check(kind, value, place, partial=partial, dates=True, around=outer)
-    except Exception as error:  # a bug in a plugin is one problem of the file, not the end of the program
-        reason = report.masked(f"{type(error).__name__}: {error}")
+    except BaseException as error:  # a bug in a plugin is one problem of the file, not the end of the program
+        reason = report.masked(text_of(error))
         report.add(place(()), f"{plugin.name} ({plugin.origin}) failed while it checked its options: {reason}")
         return None
 

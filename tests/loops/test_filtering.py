@@ -297,12 +297,13 @@ def test_a_config_s_filters_are_made_from_its_options() -> None:
     assert made.filters["says"].options is NIGHT
 
 
-def test_a_filter_that_cannot_be_made_is_one_line() -> None:
+@pytest.mark.parametrize("kind", [LookupError, BaseException])
+def test_a_filter_that_cannot_be_made_is_one_line(kind: type[BaseException]) -> None:
     class Broken(Says):
         def __init__(self, options: Any) -> None:
-            raise LookupError("no such table")
+            raise kind("no such table")
 
     with pytest.raises(NotifydError) as refusal:
         gate_of(settings(says=1), registry(Broken))
-    expected = "notifyd.toml:7: config ops: the filter says has a bug: LookupError: no such table"
+    expected = f"notifyd.toml:7: config ops: the filter says has a bug: {kind.__name__}: no such table"
     assert str(refusal.value) == expected

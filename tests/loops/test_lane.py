@@ -346,14 +346,15 @@ async def test_an_opening_is_cancelled_from_outside() -> None:
     await tried.http.aclose()
 
 
-def test_a_channel_that_cannot_be_made_is_one_line_without_a_secret() -> None:
+@pytest.mark.parametrize("kind", [ValueError, BaseException])
+def test_a_channel_that_cannot_be_made_is_one_line_without_a_secret(kind: type[BaseException]) -> None:
     class Broken(Tiny):
         def __init__(self, options: TinyOptions) -> None:
-            raise ValueError(f"bad token {options.token.reveal()}")
+            raise kind(f"bad token {options.token.reveal()}")
 
     with pytest.raises(NotifydError) as refusal:
         lane(Broken)
-    expected = "notifyd.toml:7: config ops: the channel tiny has a bug: ValueError: bad token <secret>"
+    expected = f"notifyd.toml:7: config ops: the channel tiny has a bug: {kind.__name__}: bad token <secret>"
     assert str(refusal.value) == expected
 
 

@@ -38,6 +38,12 @@ def notifyd_channels():
     return [Pager]
 '''
 
+MUTE = """class Mute(Exception):
+    def __str__(self):
+        raise BaseException("unspeakable")
+    __repr__ = __str__
+"""
+
 FILTER = '''
 from notifyd.api import Filter, Pass, hookimpl
 
@@ -211,6 +217,13 @@ def test_a_plugin_that_gives_an_empty_list_is_fine(drop_in: DropIn):
         ("\n\ndef oops(:", "could not be loaded: SyntaxError: invalid syntax (pager.py:3)"),
         ("import sys\nsys.exit(3)", "could not be loaded: it called sys.exit(3) (pager.py:2)"),
         ("raise SystemExit", "could not be loaded: it called sys.exit(None) (pager.py:1)"),
+        ("raise BaseException('x')", "could not be loaded: BaseException: x (pager.py:1)"),
+        ("raise KeyboardInterrupt", "could not be loaded: KeyboardInterrupt: (pager.py:1)"),
+        (MUTE + "raise Mute", "could not be loaded: Mute (pager.py:5)"),
+        (MUTE + "import sys\nsys.exit(Mute())", "could not be loaded: it called sys.exit(a Mute) (pager.py:6)"),
+        (returning("raise Mute") + MUTE, "notifyd_channels failed: Mute (pager.py:"),
+        (returning("raise BaseException('x')"), "notifyd_channels failed: BaseException: x (pager.py:"),
+        (weekday("yield Weekday", "raise BaseException('x')"), "notifyd_filters failed: BaseException: x (pager.py:"),
         ("1/0", "could not be loaded: ZeroDivisionError: division by zero (pager.py:1)"),
         ("raise ValueError('two\\nlines')", "could not be loaded: ValueError: two lines (pager.py:1)"),
         ("x = '\0'", "could not be loaded: SyntaxError: source code string cannot contain null bytes"),
