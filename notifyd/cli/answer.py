@@ -15,9 +15,10 @@ from notifyd.core.runs import run_of, schedule_of
 from notifyd.model import Record, Status
 from notifyd.settings import Settings, SourceSettings
 from notifyd.sources import Source, SourceError, open_source
-from notifyd.store import reads
+from notifyd.store import reads, schedules
 from notifyd.store.database import Database
-from notifyd.store.trace import EventTrace, Trace, row_facts, set_aside, trace
+from notifyd.store.schedules import ScheduleState
+from notifyd.store.trace import EventTrace, Trace, of_schedule, row_facts, set_aside, trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +36,14 @@ class FoundRow:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Everything that was found of a key. `notes` say where it could not be looked for."""
+    """Everything that was found of a key. `notes` say where it could not be looked for; `schedules` are those of that
+    name, where nothing else has it."""
 
     key: str
     trace: Trace | None
     rows: list[FoundRow]
     notes: list[str]
+    schedules: list[ScheduleState]
 
     @property
     def events(self) -> list[EventTrace]:
@@ -61,7 +64,10 @@ def answer(db: Database, settings: Settings, key: str, source: SourceSettings | 
         except SourceError as error:
             notes.append(str(error))
         notes += _aside(db, each, wanted, rows)
-    return Answer(key, found, rows, notes)
+    named = [] if found or rows else schedules.called(db, key, source.id if source else None)
+    if len(named) == 1:
+        found = of_schedule(db, named[0][0], named[0][1].schedule)
+    return Answer(key, found, rows, notes, [state for _, state in named])
 
 
 def _places(

@@ -136,7 +136,9 @@ def status(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) -> None
 
 @app.command()
 def why(
-    key: Annotated[str, typer.Argument(help="The key of a row, or the id of a run, an event or a delivery.")],
+    key: Annotated[
+        str, typer.Argument(help="The key of a row, or the id of a run, a schedule, an event or a delivery.")
+    ],
     source: Annotated[str | None, typer.Option(metavar="NAME", help="Only this source's rows and runs.")] = None,
     config: ConfigFile = DEFAULT_CONFIG,
     as_json: AsJson = False,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 
-from notifyd.cli.output import count, print_json, say
+from notifyd.cli.output import count, local, print_json, say
 from notifyd.errors import NotifydError
 from notifyd.settings import load, sqlite_path
 from notifyd.settings.outline import SALT, Change, changes, outline
@@ -24,7 +25,7 @@ def difference(path: Path, *, as_json: bool) -> None:
         return
     for change in found:
         say(_line(change))
-    since = running.reloaded_at or running.started_at
+    since = local(datetime.fromisoformat(running.reloaded_at or running.started_at))
     many = count(len(found), "key") if found else "nothing"
     say(f"a reload would change {many} of what the daemon, process {running.pid}, has been using since {since}")
 

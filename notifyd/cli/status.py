@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,10 @@ def status(path: Path, *, as_json: bool) -> None:
     settings = read_settings(path)
     with reads.opened(settings.daemon.state) as db:
         found, lock, state = audit.status(db, utc_now()), Lock(db.path), db.path
-        opened = _opened(conditions.listing(db), settings)
+        opened = _opened(conditions.listing(db), found, settings)
     said = _said(lock, state)
     if as_json:
-        print_json({**_json(found, state, said, alive=lock.held()), "open": opened})
+        print_json({**_json(found, state, said, alive=lock.held()), "open": _opened_json(opened)})
         return
     say(f"{_daemon(lock)} · settings {path} · state {state}")
     say(f"it sends by {fast.said(fast.chosen(settings.daemon.fast))}")
@@ -47,6 +48,8 @@ def status(path: Path, *, as_json: bool) -> None:
     worst = sorted(found.streaks, key=lambda streak: -streak.failed_runs)
     _show_some(_STREAK_COLUMNS, list(map(_streak_cells, worst)), "Failing schedules, the worst first")
     _show_some(_OPEN_COLUMNS, [list(each.values()) for each in opened], "What is open, until it recovers")
+    if opened or worst:
+        say("More of each: `notifyd why` with a schedule, a run, or what it was told as")
     print_table(ATTEMPT_COLUMNS, map(attempt_cells, found.errors), title="The newest attempts that failed")
 
 
@@ -63,19 +66,29 @@ def _show_some(columns: Sequence[str], rows: list[list[Cell]], title: str) -> No
 _OPEN_COLUMNS = ("source", "what", "since", "told as", "its source")
 
 
-def _opened(listed: list[Condition], settings: Settings) -> list[dict[str, Cell]]:
+def _opened(listed: list[Condition], found: Status, settings: Settings) -> list[dict[str, Cell]]:
     """What is open; and whether its source is read, as otherwise nothing can recover."""
-    read = {source.id: source.enabled for source in settings.sources}
+    used = {source.id: source.enabled for source in settings.sources}
     words = {True: "is read", False: "is disabled: it waits", None: "was removed: it ends when a daemon starts"}
+    failing = {source.source_id for source in found.sources if source.error}
     return [
         {
             "source": each.source,
             "title": each.event.title,
-            "since": rfc3339(each.event.timestamp),
+            "since": each.event.timestamp,
             "event": each.event.id,
-            "state": words[read.get(each.source_id)],
+            "state": "cannot be read: it waits"
+            if used.get(each.source_id) and each.source_id in failing
+            else words[used.get(each.source_id)],
         }
         for each in listed
+    ]
+
+
+def _opened_json(opened: list[dict[str, Cell]]) -> list[dict[str, Cell]]:
+    return [
+        {name: rfc3339(value) if isinstance(value, datetime) else value for name, value in each.items()}
+        for each in opened
     ]
 
 
@@ -141,13 +154,13 @@ def _lane_cells(lane: LaneState) -> list[Cell]:
     return [lane.name, lane.breaker, failed, lane.failing_since, next_try, lane.told_as, why]
 
 
-_STREAK_COLUMNS = ("source", "schedule", "connector", "entity", "failed runs", "since", "told as")
+_STREAK_COLUMNS = ("source", "schedule", "connector", "entity", "failed runs", "since", "newest run", "told as")
 
 
 def _streak_cells(streak: OpenStreak) -> list[Cell]:
     where: list[Cell] = [streak.source, named(streak.schedule), streak.connector_id, streak.entity_type]
     told = streak.announced or "each failure by itself: too few in a row"
-    return [*where, streak.failed_runs, streak.since, told]
+    return [*where, streak.failed_runs, streak.since, streak.newest_run, told]
 
 
 def _show_balance(found: Status) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from notifyd.cli import records
 from notifyd.cli.answer import Answer, FoundRow, answer
 from notifyd.cli.options import named, read_settings
-from notifyd.cli.output import Cell, heading, local, print_fields, print_json, print_table, say, took
+from notifyd.cli.output import Cell, count, heading, local, print_fields, print_json, print_table, say, took
 from notifyd.clock import utc_now
 from notifyd.errors import NotifydError
 from notifyd.model import rfc3339
@@ -33,9 +33,10 @@ def why(path: Path, key: str, source: str | None, *, as_json: bool) -> None:
         print_json(_json(found, waits))
     else:
         _show(found, waits)
-    if not (found.trace or found.rows or found.notes):
+    if not (found.trace or found.rows or found.notes or found.schedules):
         names = ", ".join(each.name for each in settings.sources if only in (None, each)) or "no source"
-        raise NotifydError(f"nothing is known of {key}: not in the state DB {where}, and not at {names}")
+        takes = "it takes the key of a row, or the id of a run, a schedule, an event or a delivery"
+        raise NotifydError(f"nothing is known of {key}: not in the state DB {where}, and not at {names}; {takes}")
 
 
 Waiting = Mapping[str, Waits]
@@ -60,6 +61,7 @@ def _show(found: Answer, waits: Waiting) -> None:
         _show_row(row)
     for note in found.notes:
         say(note)
+    _show_schedules(found)
     if found.trace and found.trace.delivery:
         _show_delivery(found.trace.delivery, found.trace.attempts, waits)
     for event in found.events:
@@ -80,7 +82,24 @@ def _show_rows(rows: list[FoundRow]) -> None:
     """The rows of a run: how many came to what."""
     counts = Counter((row.record.status.value, row.explanation or "it gave an event: see below") for row in rows)
     heading(f"{len(rows)} rows of source {' and '.join(sorted({row.source for row in rows}))}")
-    print_table(("status", "rows", "so"), [(status, count, why) for (status, why), count in counts.most_common()])
+    print_table(("status", "rows", "so"), [(status, number, why) for (status, why), number in counts.most_common()])
+
+
+_SCHEDULE_COLUMNS = ("source", "schedule", "connector", "entity", "tenant", "failed runs", "since", "told as")
+
+
+def _show_schedules(found: Answer) -> None:
+    """How it fares, and that its newest events follow; of several, each."""
+    cells = [
+        [
+            each.source, records.named(each.schedule), each.connector_id, each.entity_type, each.tenant_id,
+            each.failed_runs, each.since, each.announced,
+        ]
+        for each in found.schedules
+    ]  # fmt: skip
+    print_table(_SCHEDULE_COLUMNS, cells, title=f"{count(len(cells), 'schedule')} of that name, and how each fares")
+    if found.trace and found.trace.what == "schedule":
+        say("" if found.events else "it told nothing that is still kept")
 
 
 def _show_event(found: EventTrace, waits: Waiting) -> None:
@@ -195,6 +214,7 @@ def _json(found: Answer, waits: Waiting) -> dict[str, Any]:
     return {
         "key": found.key,
         "what": trace.what if trace else "row" if found.rows else None,
+        "schedules": [reads.as_json(each) for each in found.schedules],
         "rows": [
             {"source": row.source, **records.record_json(row.record), "explanation": row.explanation}
             for row in found.rows

@@ -7,8 +7,10 @@ may hold line breaks, everything else is one line.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import NamedTuple
 
 from notifyd.api import Event, Notification, Severity
@@ -39,6 +41,8 @@ _REPEATED = {
     "sync_id": "run_id",
     "error": "message",
 }
+
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 
 # Details of a digest's headline that say again how many events there are, and when they were.
 _TOLD_OF_A_DIGEST = ("count", "first", "last")
@@ -133,7 +137,7 @@ def _times(notification: Notification) -> list[tuple[str, str]]:
 def _details(notification: Notification) -> Iterator[tuple[str, str]]:
     own = _own_details(notification)
     for key in list(own)[:MOST_DETAILS]:
-        yield _label(key), own[key]
+        yield _label(key), _readable(own[key])
     if len(own) > MOST_DETAILS:
         yield "Details", f"… and {len(own) - MOST_DETAILS} more"
 
@@ -147,6 +151,16 @@ def _own_details(notification: Notification) -> Mapping[str, str]:
         for key, value in event.details.items()
         if key not in told and value != getattr(event, _REPEATED.get(key, key), None)
     }
+
+
+def _readable(value: str) -> str:
+    """A time that notifyd itself wrote for programs, as people read it; any other text as it is."""
+    if not _RFC3339.fullmatch(value):
+        return value
+    try:
+        return moment(datetime.fromisoformat(value))
+    except ValueError:
+        return value
 
 
 def _label(key: str) -> str:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from notifyd.core.streaks import shown_run
 from notifyd.model import Event, Streak
 from notifyd.store import books, lanes, rows
 from notifyd.store.database import Database
@@ -80,7 +81,8 @@ class ConfigBook:
 
 @dataclass(frozen=True, slots=True)
 class OpenStreak:
-    """A schedule that fails: `announced` is the event that told it, None below the threshold."""
+    """A schedule that fails: `announced` is the event that told it, None below the threshold; `newest_run`, the run or
+    row that failed last."""
 
     source: str
     schedule: str
@@ -89,6 +91,7 @@ class OpenStreak:
     tenant_id: str | None
     failed_runs: int
     since: datetime | None
+    newest_run: str | None
     announced: str | None
 
 
@@ -202,7 +205,7 @@ def _streaks(db: Database, names: Mapping[str, str]) -> list[OpenStreak]:
 def open_streak(source: str, streak: Streak) -> OpenStreak:
     """A schedule's streak as people ask for it; one that does not fail has no failed runs."""
     success = max((outcome.position for outcome in streak.outcomes if not outcome.failed), default=None)
-    failed = [o.position.at for o in streak.outcomes if o.failed and (success is None or o.position > success)]
+    failed = [o for o in streak.outcomes if o.failed and (success is None or o.position > success)]
     announced = streak.announced is not None
     return OpenStreak(
         source=source,
@@ -211,6 +214,7 @@ def open_streak(source: str, streak: Streak) -> OpenStreak:
         entity_type=streak.entity_type,
         tenant_id=streak.tenant_id,
         failed_runs=streak.failed_runs if announced else len(failed),
-        since=streak.since if announced else min(failed, default=None),
+        since=streak.since if announced else min((o.position.at for o in failed), default=None),
+        newest_run=shown_run(failed[-1].run_id) if failed else None,
         announced=streak.announced,
     )

@@ -35,6 +35,19 @@ def listing(db: Database, *, failing: bool | None = None) -> list[ScheduleState]
     return sorted(chosen, key=lambda state: (state.announced is None, -state.failed_runs))
 
 
+def called(db: Database, key: str, source_id: str | None = None) -> list[tuple[str, ScheduleState]]:
+    """The schedules of that id, or else of that connector, each with the id of its source; of one source, if given."""
+    with reads.snapshot(db):
+        names = {source.source_id: source.name for source in reads.sources(db)}
+        found = db.run(
+            f"SELECT {', '.join(rows.STREAK_FIELDS)} FROM streaks WHERE ?1 IN (schedule, schedule_id, connector_id)"
+            " AND (?2 IS NULL OR source_id = ?2) ORDER BY source_id, schedule",
+            [rows.clean(key), source_id],
+        )
+    states = [(str(row[0]), _state(names, row)) for row in found]
+    return [each for each in states if key in (each[1].schedule, each[1].schedule_id)] or states
+
+
 def _state(names: dict[str, str], row: rows.Row) -> ScheduleState:
     streak = rows.streak_of(row)
     fails = open_streak(names.get(row[0]) or str(row[0]), streak)

@@ -15,7 +15,10 @@ from notifyd.store.reads import NAME_OF_CONFIG, Attempt, Delivery, SetAside, att
 EVENTS_SHOWN = 20
 """The most events of one key that are traced; the rest are counted."""
 
-What = Literal["delivery", "event", "row", "run"]
+NEWEST_SHOWN = 5
+"""The newest events of a schedule that are traced."""
+
+What = Literal["delivery", "event", "row", "run", "schedule"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,14 @@ def trace(db: Database, key: str, source_id: str | None = None) -> Trace | None:
     key = rows.clean(key)
     with snapshot(db):
         return _of_delivery(db, key) or _of_event(db, key) or _of_row(db, key, source_id) or _of_run(db, key, source_id)
+
+
+def of_schedule(db: Database, source: str, schedule: str) -> Trace:
+    """The newest events of a schedule. It looks through all of its source's: for a person, not for a loop."""
+    found = _Found("e.source_id = ? AND e.schedule = ?", [source, rows.clean(schedule)])
+    with snapshot(db):
+        events = _events(db, found, most=NEWEST_SHOWN, newest=True)
+        return Trace("schedule", events, _count(db, found) - len(events))
 
 
 def row_facts(db: Database, source_id: str, key: str, schedule: str, run_id: str) -> RowFacts:
@@ -166,9 +177,12 @@ def _count(db: Database, found: _Found) -> int:
     return count
 
 
-def _events(db: Database, found: _Found, config_id: str | None = None) -> tuple[EventTrace, ...]:
-    """The first events that are found, with the verdicts of all configs or of one."""
-    sql = f"SELECT {_EVENT}, {_WHERE_FOUND} FROM events e WHERE {found.where} ORDER BY e.seq LIMIT {EVENTS_SHOWN}"
+def _events(
+    db: Database, found: _Found, config_id: str | None = None, *, most: int = EVENTS_SHOWN, newest: bool = False
+) -> tuple[EventTrace, ...]:
+    """The first events that are found, or the `newest` first, with the verdicts of all configs or of one."""
+    order = "DESC" if newest else "ASC"
+    sql = f"SELECT {_EVENT}, {_WHERE_FOUND} FROM events e WHERE {found.where} ORDER BY e.seq {order} LIMIT {most}"
     return tuple(_event_trace(db, row, config_id) for row in db.run(sql, found.values))
 
 

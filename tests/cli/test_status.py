@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from contextlib import closing
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
+from notifyd.cli.output import local
 from notifyd.clock import utc_now
 from notifyd.model import Outcome, Result
 from notifyd.store import trials
@@ -81,6 +83,18 @@ def test_failing_schedules(notifyd: Notifyd) -> None:
         ("daily", 4, True),
         ("hourly", 2, False),
     ]
+
+
+def test_a_schedule_that_fails_names_the_run_to_ask_why_about(
+    site: Site, jobs: JobLog, past: Past, notifyd: Notifyd
+) -> None:
+    keys = [jobs.add("error", "no") for _ in range(2)]
+    site.write(sources=from_beginning(jobs.source("jobs")), notifications=[hook("hook")])
+    past.poll()
+    (streak,) = notifyd("status", "--json").json["streaks"]
+    assert (streak["newest_run"], streak["announced"]) == (keys[-1], None)
+    assert notifyd("why", streak["newest_run"]).exit_code == 0
+    assert "More of each: `notifyd why`" in notifyd("status").stdout
 
 
 def test_where_everything_fails_the_worst_is_shown_after_the_books(
@@ -191,11 +205,16 @@ def test_events_that_nobody_was_told_of(site: Site, jobs: JobLog, past: Past, no
 
 
 def test_a_source_that_cannot_be_read(site: Site, jobs: JobLog, past: Past, notifyd: Notifyd) -> None:
-    site.write(sources=[jobs.source("jobs")], notifications=[hook("hook")])
+    jobs.write([JobLog.row("error", "no") for _ in range(3)])
+    site.write(sources=from_beginning(jobs.source("jobs")), notifications=[hook("hook")])
     past.poll()
     jobs.connection.execute("DROP TABLE jobs")
     past.poll()
     assert "jobs cannot be read since " in notifyd("status").stdout
+    (opened,) = notifyd("status", "--json").json["open"]
+    assert opened["state"] == "cannot be read: it waits"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", opened["since"])
+    assert local(datetime.fromisoformat(opened["since"])) in notifyd("status").stdout
 
 
 def test_what_is_open_and_whether_it_can_recover(site: Site, jobs: JobLog, past: Past, notifyd: Notifyd) -> None:

@@ -215,7 +215,32 @@ def test_a_key_that_nobody_knows(site: Site, read: Any, notifyd: Notifyd) -> Non
     read()
     answer = notifyd("why", "4711")
     assert (answer.exit_code, answer.stdout) == (1, "")
-    assert answer.stderr == f"nothing is known of 4711: not in the state DB {site.state}, and not at jobs\n"
+    assert answer.stderr.startswith(f"nothing is known of 4711: not in the state DB {site.state}, and not at jobs; ")
+    assert answer.stderr.endswith(
+        "; it takes the key of a row, or the id of a run, a schedule, an event or a delivery\n"
+    )
+
+
+def test_a_schedule_and_its_newest_events(jobs: JobLog, read: Any, notifyd: Notifyd) -> None:
+    keys = [jobs.add("error", f"no {n}", job="nightly") for n in range(7)]
+    jobs.add("error", "no", job="hourly")
+    read()
+    found = notifyd("why", "nightly", "--json").json
+    assert (found["what"], found["schedules"][0]["failed_runs"]) == ("schedule", 7)
+    assert [event["record_key"] for event in found["events"]] == [*reversed(keys[3:]), None]
+    assert found["more"] == 3, "the first failures"
+    said = notifyd("why", "nightly").stdout
+    assert "1 schedule of that name, and how each fares" in said
+    assert "no 6" in said
+    assert "hourly" not in said
+
+
+def test_the_schedules_of_a_connector(jobs: JobLog, read: Any, notifyd: Notifyd) -> None:
+    jobs.write([JobLog.row("error", "no", job=f"job {n}") for n in range(2)])
+    read()
+    found = notifyd("why", "quickbooks", "--json").json
+    assert ([each["schedule"] for each in found["schedules"]], found["events"]) == (["job 0", "job 1"], [])
+    assert "2 schedules of that name" in notifyd("why", "quickbooks").stdout
 
 
 def test_a_source_that_cannot_be_read_is_said_and_stops_nothing(

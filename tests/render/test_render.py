@@ -134,6 +134,19 @@ def test_lines_of_a_stack_trace_stay_lines() -> None:
     assert "Boom<br>  at one<br><br>  at two</div>" in rendered.html
 
 
+def test_a_time_among_the_details_is_one_that_people_read() -> None:
+    details = {
+        "since": "2026-11-24T18:00:00.123456Z",
+        "theirs": "2026-11-24T18:00:00",
+        "odd": "2026-13-24T18:00:00.123456Z",
+    }
+    text = render(a_notification(an_event(details=details))).text
+    assert "2026-11-24 18:00:00 UTC" in text
+    assert "2026-11-24T18:00:00.123456Z" not in text
+    assert "2026-11-24T18:00:00" in text
+    assert "2026-13-24T18:00:00.123456Z" in text
+
+
 def test_long_values_are_cut_and_many_details_are_counted() -> None:
     event = an_event(title="t" * 300, message="m" * 9000, details={f"key_{n}": "v" * 2000 for n in range(33)})
     rendered = render(a_notification(event))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import signal
 import sqlite3
 from contextlib import closing
@@ -148,6 +149,7 @@ async def test_what_a_reload_would_change(site: Site, jobs: JobLog, sink: HttpSi
     async with Process(site.file):
         same = await aside("check", "--diff", site=site)
         assert same.stdout.startswith("a reload would change nothing of what the daemon, process ")
+        assert re.search(r"using since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+\w]+$", same.stdout.strip())
         other = webhook("hook", f"{sink.url}/?token=second-secret", filters={"min_severity": "error"})
         site.write(sources=[source | {"poll": "5s"}], notifications=[other])
         lines = (await aside("check", "--diff", site=site)).stdout.splitlines()
