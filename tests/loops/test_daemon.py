@@ -260,7 +260,7 @@ async def test_it_waits_for_another_writer_of_the_state_db(
         with writing(site.state):
             jobs.add("error", "no")
             for _ in range(5):
-                assert (await client.get("/healthz", timeout=1)).status_code == 200
+                assert (await client.get("/healthz", timeout=3)).status_code == 200
                 await asyncio.sleep(0.1)
             assert sink.requests == []
         await sink.wait_for(1)

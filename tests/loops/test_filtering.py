@@ -202,13 +202,13 @@ def test_a_filter_that_is_too_slow_counts_as_pass_within_the_patience() -> None:
 
 def test_one_that_takes_long_is_named_once_and_asked_on(said: Said) -> None:
     def decide(event: Event, ctx: FilterContext) -> Verdict:
-        time.sleep(0.03)
+        time.sleep(0.12)
         return NIGHT
 
     one = gate(slow=decide, quick=Pass())
     events = [an_event(id="1"), an_event(id="2")]
     for _ in range(2):
-        assert ask([one], events, NOW, long=0.02) == {("1", "ops"): NIGHT, ("2", "ops"): NIGHT}
+        assert ask([one], events, NOW, long=0.1) == {("1", "ops"): NIGHT, ("2", "ops"): NIGHT}
     (line,) = said("a filter is slow")
     assert (line["config"], line["filter"], line["level"]) == ("ops", "slow", "warning")
 
@@ -238,16 +238,14 @@ def test_the_slow_one_is_skipped_and_the_others_are_asked_on() -> None:
     slow, other = gate(sleepy=decide, quick=NIGHT), gate("other", quick=Drop("mild"))
     events = [an_event(id=str(number)) for number in range(3)]
     with capture_logs() as lines:
-        verdicts = ask([slow, other], events, NOW, patience=0.1)
+        verdicts = ask([slow, other], events, NOW, patience=0.3)
     assert asked == ["0"]
     assert verdicts == {
         (str(n), who): what for n in range(3) for who, what in (("ops", NIGHT), ("other", Drop("mild")))
     }
     (line,) = lines
     assert (line["config"], line["filter"], line["log_level"]) == ("ops", "sleepy", "warning")
-    began = time.monotonic()
-    assert ask([slow], [an_event(id="9")], NOW, patience=0.1) == {("9", "ops"): NIGHT}
-    assert time.monotonic() - began < 0.1
+    assert ask([slow], [an_event(id="9")], NOW, patience=5) == {("9", "ops"): NIGHT}
     assert asked == ["0"], "it is not asked again for a while"
     release.set()
 
