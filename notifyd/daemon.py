@@ -54,9 +54,6 @@ GRACE = 20.0
 TRIED_WITHIN = 20.0
 """Seconds that the sources have to answer for the first time; who has not by then does not hold up the rest."""
 
-RESUMED_WITHIN = 5.0
-"""Seconds that a reload which failed waits for the old settings to go on, before it answers all the same."""
-
 _LOOK_AT_CHANNELS = timedelta(seconds=5)
 _LOOK_AT_LEASES = timedelta(seconds=30)
 _LOOK_AT_STATE = timedelta(seconds=30)
@@ -71,11 +68,13 @@ log = structlog.get_logger("notifyd")
 class Patience:
     """Seconds. `lock`: how long another writer of the state DB is waited for; what fails then is tried again.
 
-    `turn`: how often every part turns, however idle.
+    `turn`: how often every part turns, however idle. `resumed`: how long a reload that failed waits for the old
+    settings to go on, before it answers all the same.
     """
 
     lock: float = 5.0
     turn: float = 2.0
+    resumed: float = 5.0
 
 
 class Daemon:
@@ -128,7 +127,7 @@ class Daemon:
         except NotifydError:
             await self._take_on(old)
             self._resuming = asyncio.create_task(self._begin_again(), name="old settings")
-            await asyncio.wait([self._resuming], timeout=RESUMED_WITHIN)
+            await asyncio.wait([self._resuming], timeout=self.patience.resumed)
             raise
 
     async def stop(self, grace: float = GRACE) -> None:

@@ -10,7 +10,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
@@ -44,6 +44,8 @@ class Lock:
             file.write("".join(f"{line}\n" for line in [str(os.getpid()), *remembered]))
             file.truncate()
         except OSError as error:
+            with suppress(OSError):  # what it could not write it would try again
+                file.close()
             raise refusal(self.path, error, _WHAT) from None
         self._file = file
         return True

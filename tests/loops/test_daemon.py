@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from notifyd.daemon import Daemon
+from notifyd.daemon import Daemon, Patience
 from notifyd.errors import NotifydError
 from notifyd.store.database import Database, StoreError
 from tests.loops.conftest import Clock, Running, Said
@@ -97,6 +97,40 @@ async def test_a_stop_does_not_wait_for_the_end_of_a_long_log(
     async with running():
         await until(lambda: site.book("source:jobs")["read"] == 100_000)
     assert site.book("source:jobs")["success"] == 100_000
+
+
+async def test_a_reload_that_failed_answers_also_while_the_old_settings_must_wait(
+    site: Site, jobs: JobLog, sink: HttpSink
+) -> None:
+    """Somebody takes the daemon's port as soon as the reload lets go of it, and has the new one, too."""
+    old, new = free_port(), free_port()
+    keeps = {"sources": [jobs.source("jobs")], "notifications": [webhook("hook", sink.url)]}
+    site.write(**keeps, http={"listen": f"127.0.0.1:{old}"})
+    daemon = Daemon(site.settings(), patience=Patience(resumed=0.1))
+    await daemon.start()
+    taking = [asyncio.create_task(taken(port)) for port in (old, new)]
+    try:
+        site.write(**keeps, http={"listen": f"127.0.0.1:{new}"})
+        await taking[1]
+        async with asyncio.timeout(10):
+            with pytest.raises(NotifydError, match=f"{new} cannot be used"):
+                await daemon.reload(site.settings())
+        (await taking[0]).close()
+        jobs.add("error", "the old ones go on")
+        await sink.wait_for(1)
+    finally:
+        for each in await asyncio.gather(*taking):
+            each.close()
+        await daemon.stop()
+
+
+async def taken(port: int) -> socket.socket:
+    """The port, as soon as nobody has it."""
+    while True:
+        try:
+            return socket.create_server(("127.0.0.1", port))
+        except OSError:
+            await asyncio.sleep(0)
 
 
 async def test_a_restart_repeats_nothing_and_loses_nothing(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import resource
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -210,3 +211,28 @@ def test_a_lock_file_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "state.db.lock").mkdir()
     with pytest.raises(StoreError, match=r"the lock file .*state\.db\.lock cannot be used: Is a directory"):
         Lock(tmp_path / "state.db").take()
+
+
+def test_a_lock_file_that_cannot_be_written_forgets_nothing_and_is_let_go(tmp_path: Path) -> None:
+    """As on a full disk: a state DB that was deleted afterwards would else be begun anew without a word."""
+    lock = Lock(tmp_path / "state.db")
+    assert lock.take()
+    lock.remember()
+    lock.release()
+    with no_room_in_files(), pytest.raises(StoreError, match="the lock file"):
+        lock.take()
+    assert lock.remembers()
+    assert not lock.held()
+    assert lock.take()
+    lock.release()
+
+
+@contextmanager
+def no_room_in_files() -> Iterator[None]:
+    """While this lasts, every write of this process to a file fails."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

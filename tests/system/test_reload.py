@@ -13,6 +13,7 @@ from typing import Any
 
 import tomli_w
 
+from notifyd.daemon import Patience
 from tests.cli.conftest import Answer, aside
 from tests.sinks.http import HttpSink, Request
 from tests.sinks.log import JobLog
@@ -90,7 +91,7 @@ async def test_a_reload_while_the_state_db_is_locked_changes_nothing_and_ends_no
     site: Site, jobs: JobLog, sink: HttpSink
 ) -> None:
     site.write(sources=[jobs.source("jobs")], notifications=[webhook("hook", sink.url)])
-    async with Process(site.file) as process:
+    async with Process(site.file, patience=Patience(lock=0.5)) as process:
         site.write(sources=[jobs.source("jobs")], notifications=[webhook("new", sink.url)])
         with closing(sqlite3.connect(site.state, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
@@ -98,6 +99,7 @@ async def test_a_reload_while_the_state_db_is_locked_changes_nothing_and_ends_no
             other.execute("ROLLBACK")
         assert refused.exit_code == 1
         assert "database is locked" in refused.stderr
+        assert process.lines("the old settings cannot go on yet") == []  # for they have gone on all the while
         jobs.add("error", "one")
         (request,) = await sink.wait_for(1)
         assert await process.end() == 0
