@@ -106,7 +106,7 @@ async def test_from_install_to_alert_to_reload_to_watchdog_to_upgrade(
     assert machine.about("ActiveState") == "active"
     drop_in = machine.path("/etc/systemd/system/notifyd.service.d")
     drop_in.mkdir()
-    (drop_in / "group.conf").write_text("[Service]\nSupplementaryGroups=jobs\nWatchdogSec=10s\n")
+    (drop_in / "group.conf").write_text("[Service]\nSupplementaryGroups=jobs\nWatchdogSec=6s\nRestartSec=1s\n")
     machine.run("systemctl", "daemon-reload")
     machine.run("systemctl", "restart", "notifyd")
     step("started beside a log that it may not read")
