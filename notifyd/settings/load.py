@@ -26,7 +26,7 @@ from notifyd.settings.problems import Problem, SettingsError
 from notifyd.settings.report import Report
 from notifyd.settings.salvage import salvage
 from notifyd.settings.secrets import SecretResolver
-from notifyd.settings.sources import read_sources
+from notifyd.settings.sources import read_sources, refuse_as_state
 from notifyd.settings.urls import sqlite_path, sqlite_url
 from notifyd.settings.values import Folder, StateUrl
 from notifyd.settings.wording import did_you_mean
@@ -106,10 +106,12 @@ def _settings(path: Path, report: Report, environ: Mapping[str, str]) -> Setting
     check_channels(report, registry)
     notifications = read_notifications(report, registry)
     security = report.section("security", SecuritySettings)
+    state = _state(path, report, environ)
+    refuse_as_state(report, sources, sqlite_path(state))
     return Settings(
         path=path,
         registry=registry,
-        daemon=daemon.model_copy(update={"state": _state(path, report, environ), "plugins_dir": plugins_dir}),
+        daemon=daemon.model_copy(update={"state": state, "plugins_dir": plugins_dir}),
         http=http,
         sources=sources,
         rules=rules,
@@ -125,7 +127,9 @@ def _state(path: Path, report: Report, environ: Mapping[str, str]) -> str:
     """Where the state database is, also where other keys of [daemon] are wrong."""
     written, at = report.document.value(("daemon", "state")), ("daemon", "state")
     given = report.check(StateUrl, written, at) if written else None
-    return sqlite_url(path.absolute().parent / sqlite_path(given)) if given else default_state(path, environ)
+    url = sqlite_url(path.absolute().parent / sqlite_path(given)) if given else default_state(path, environ)
+    file = sqlite_path(url)  # what is kept beside it is beside the file itself, whatever leads there
+    return sqlite_url(file.resolve()) if file.is_symlink() else url
 
 
 def _shared(report: Report, registry: Registry) -> SharedOptions:

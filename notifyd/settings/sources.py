@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +74,39 @@ def _check_ids(report: Report) -> None:
             report.add((*path, key), f'"{value}" is already the {first[-1]} of the source on line {line}')
 
 
+def refuse_as_state(report: Report, sources: Iterable[SourceSettings], state: Path) -> None:
+    """A sync log is only ever read; notifyd's tables are in a file of their own."""
+    written = report.document.value(("daemon", "state")) is not None
+    for source in sources:
+        if _is_sqlite(source) and _is_same(sqlite_path(source.url.reveal()), state):
+            if written:
+                report.add(
+                    ("daemon", "state"), f'is the sync log of the source "{source.name}"; give a file of its own'
+                )
+            else:
+                text = "is the file that notifyd keeps its state in, as daemon.state does not say otherwise"
+                report.add(_place_of(report, source), text)
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    """Whether both are one file, or will be."""
+    try:
+        return one.resolve() == other.resolve() or one.samefile(other)
+    except OSError:
+        return False
+
+
+def _place_of(report: Report, source: SourceSettings) -> KeyPath:
+    tables = report.document.tables(_SOURCES)
+    return next((*path, "url") for path, table in tables if table.get("name") == source.name)
+
+
+def _is_sqlite(source: SourceSettings) -> bool:
+    return source.url.resolved and scheme_of(source.url.reveal()) == "sqlite"
+
+
 def _absolute(source: SourceSettings, folder: Path) -> SourceSettings:
-    if not source.url.resolved or scheme_of(source.url.reveal()) != "sqlite":
+    if not _is_sqlite(source):
         return source
     url = sqlite_url(folder / sqlite_path(source.url.reveal()))
     return source.model_copy(update={"url": Secret(url)})

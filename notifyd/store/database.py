@@ -110,6 +110,9 @@ def _made(path: Path, patience: float) -> Database:
         if lock.remembers():
             raise StateUnusable(_gone(lock, path))
         path.touch(mode=0o600)
+    else:
+        _refuse_second_name(path)
+        schema.refuse_of_others(path)
     database = Database(path, patience)
     database.kept = schema.upgrade(database.peewee, path)
     lock.remember()
@@ -118,6 +121,7 @@ def _made(path: Path, patience: float) -> Database:
 
 def _found(path: Path, patience: float) -> Database:
     """A reader's: as it is."""
+    schema.refuse_of_others(path)
     database = Database(path, patience)
     schema.check(database.peewee, path)
     return database
@@ -125,6 +129,15 @@ def _found(path: Path, patience: float) -> Database:
 
 def _anything(path: Path) -> bool:
     return path.exists() and path.stat().st_size > 0
+
+
+def _refuse_second_name(path: Path) -> None:
+    """A symlink leads to one lock; two names of one file have two, and SQLite keeps a log of writes beside each."""
+    if (names := path.stat().st_nlink) > 1:
+        raise StateUnusable(
+            f"the state DB {path} cannot be used: the file has {names} names (hard links), and a second daemon could "
+            "run on another of them; remove the others (`find -samefile` finds them), or copy it to a file of its own"
+        )
 
 
 def _missing(path: Path) -> str:

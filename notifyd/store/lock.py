@@ -24,9 +24,10 @@ _MADE = "a state DB was made here"
 
 
 class Lock:
-    """The file lock beside a state DB. The kernel frees it with the process."""
+    """The file lock beside a state DB, where that really is. The kernel frees it with the process."""
 
     def __init__(self, path: Path) -> None:
+        path = path.resolve() if path.is_symlink() else path
         self.path = path.with_name(path.name + ".lock")
         self._file: IO[str] | None = None
 

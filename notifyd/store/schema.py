@@ -52,6 +52,20 @@ def upgrade(db: SqliteDatabase, path: Path) -> Path | None:
     return kept
 
 
+def refuse_of_others(path: Path) -> None:
+    """Raises StateUnusable where the file is a database with tables, and none of notifyd's. It stays as it is.
+
+    Raises sqlite3.Error where it cannot be read.
+    """
+    with closing(_reading(path)) as database:
+        tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if tables and _HISTORY not in tables:
+        raise StateUnusable(
+            f"the state DB {path} cannot be used: it is a database of something else, with the table "
+            f"{min(tables)}; daemon.state names a file of notifyd's own"
+        )
+
+
 def refuse_foreign(path: Path) -> None:
     """Raises StateUnusable where a file is no state DB, is damaged, or is newer than this notifyd."""
     if trouble := copies.is_sound(path):
@@ -65,11 +79,15 @@ def refuse_foreign(path: Path) -> None:
 def is_state(path: Path) -> bool:
     """Whether a file is a state DB, of whichever version, damaged or not."""
     try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+        with closing(_reading(path)) as database:
             wanted = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name IN (?, 'cursors')"
             return len(database.execute(wanted, [_HISTORY]).fetchall()) == 2
     except sqlite3.Error:
         return False
+
+
+def _reading(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
 
 
 def _keep(path: Path, standing: Standing) -> Path:

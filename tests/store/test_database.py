@@ -114,6 +114,27 @@ def test_a_file_that_is_no_database(tmp_path: Path) -> None:
         )
 
 
+def test_a_database_of_somebody_else_s_stays_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    with closing(sqlite3.connect(path)) as shop:
+        shop.execute("CREATE TABLE sync_log (id INTEGER PRIMARY KEY)")
+    before = path.read_bytes()
+    for create in (True, False):
+        text = refused(f"sqlite:///{path}", create=create)
+        assert "it is a database of something else, with the table sync_log; daemon.state names a file of" in text
+    assert path.read_bytes() == before
+
+
+def test_a_file_with_two_names_is_refused_by_the_daemon(db: Database, url: str, tmp_path: Path) -> None:
+    db.close()
+    (tmp_path / "other.db").hardlink_to(db.path)
+    for each in (url, f"sqlite:///{tmp_path}/other.db"):
+        assert "the file has 2 names (hard links)" in refused(each)
+    open_database(url, create=False).close()
+    (tmp_path / "other.db").unlink()
+    open_database(url, create=True).close()
+
+
 def test_a_database_that_is_cut_off(db: Database, tmp_path: Path) -> None:
     db.close()
     (tmp_path / "cut.db").write_bytes(db.path.read_bytes()[:6000])
@@ -197,6 +218,17 @@ def test_asking_whether_a_daemon_is_alive_keeps_none_from_starting(tmp_path: Pat
         asked.start()
         assert lock.take()
         asked.join()
+    lock.release()
+
+
+def test_whatever_leads_to_a_state_db_there_is_one_lock(tmp_path: Path) -> None:
+    (tmp_path / "link.db").symlink_to("folder/state.db")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "back").symlink_to("folder")
+    lock = Lock(tmp_path / "link.db")
+    assert lock.take()
+    for name in ("link.db", "folder/state.db", "back/state.db"):
+        assert not Lock(tmp_path / name).take()
     lock.release()
 
 
