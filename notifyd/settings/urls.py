@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
+_ODD_PERCENT = re.compile("%(?![0-9A-Fa-f]{2})|%00")
 _SQLITE = "sqlite:///"
 _SCHEMES = {
     "sqlite": "sqlite",
@@ -55,6 +57,10 @@ def _check_server(url: str, usage: str) -> None:
         whole = False
     if not whole or not url.isprintable() or " " in url:
         raise ValueError(f"{usage}; special characters in the password are written as %XX")
+    if url.partition("?")[0].count("@") > 1:
+        raise ValueError("it has more than one @; one that is part of the password is written as %40")
+    if _ODD_PERCENT.search(url):
+        raise ValueError("a % in it begins no %XX of a character; one that is part of the password is written as %25")
 
 
 def sqlite_path(url: str) -> Path:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 from notifyd.model import Record, Status
@@ -12,6 +15,10 @@ from notifyd.sources.errors import SourceError
 from notifyd.sources.selection import MESSAGE_READ, TEXT_LIMIT
 
 _OF_THE_ERROR: Final = frozenset({"message", "error_type", "error_code"})
+MOST_ROWS: Final = 500
+"""The most rows of a batch of which each may cost a query."""
+
+_WITHIN: Final = 30.0
 _OF_THE_SCHEDULE: Final = frozenset({"connector_id", "entity_type", "tenant_id"})
 
 
@@ -22,6 +29,8 @@ class ErrorQuery:
     names, and so are `connector_id`, `entity_type` and `tenant_id` where the row has a schedule id of
     its own: elsewhere they are what tells schedules apart, and a failure may not leave the schedule of
     its successes. What remains becomes details. Nothing that the row says itself is replaced.
+
+    `room` is how many rows a batch may have, as each may cost a query.
     """
 
     def __init__(
@@ -31,6 +40,7 @@ class ErrorQuery:
         ignores: Callable[[str], object] | None,
         redact: Callable[[str], str] | None = None,
         limit: int = MESSAGE_READ,
+        within: float = _WITHIN,
     ) -> None:
         self._sql = sql
         self._database = database
@@ -38,6 +48,9 @@ class ErrorQuery:
         self._redact = redact
         self._limit = limit
         self._trouble = self._told = ""
+        self._within = within
+        self._until, self._asked = math.inf, 0
+        self.room = MOST_ROWS
 
     def complete(self, record: Record) -> Record:
         """The record with what was found, if it is a failure without a message.
@@ -47,7 +60,11 @@ class ErrorQuery:
         """
         if record.status is not Status.FAILURE or record.message is not None:
             return record
+        if time.monotonic() > self._until:
+            self._trouble = f"error_query is too slow, so failures come without their text: {self._took_too_long}"
+            return record._replace(details={**record.details, "error_query": self._took_too_long})
         try:
+            self._asked += 1
             found = self.find(record)
         except SourceError as error:
             if error.busy:
@@ -63,9 +80,25 @@ class ErrorQuery:
         redacted = text if self._redact is None else self._redact(text)
         return cut(redacted, self._limit if name == "message" else TEXT_LIMIT)
 
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        """The queries in here have `within` seconds together: for a text alone, a log does not stay unread."""
+        began, self._asked = time.monotonic(), 0
+        self._until = began + self._within
+        yield
+        took, self._until = time.monotonic() - began, math.inf
+        if took > self._within:
+            self.room = max(self._asked // 2, 1)
+        elif took < self._within / 4:
+            self.room = min(self.room * 2, MOST_ROWS)
+
+    @property
+    def _took_too_long(self) -> str:
+        return f"not asked: {self._asked} queries for one batch took longer than {self._within:g} s"
+
     @property
     def news(self) -> tuple[str, ...]:
-        """That the query fails, once for each reason."""
+        """That the query fails or is too slow, once for each reason."""
         if self._trouble == self._told:
             return ()
         self._told = self._trouble

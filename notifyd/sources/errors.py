@@ -19,7 +19,6 @@ class SourceError(NotifydError):
         self.absent = absent
         self.busy = busy
 
-    def of(self, source: str, redact: Callable[[str], str] | None = None) -> SourceError:
-        """The same, redacted, with the source's name before it: a database may quote a value that it stumbled over."""
-        text = redact(str(self)) if redact is not None else str(self)
-        return SourceError(f'source "{source}": {text}', absent=self.absent, busy=self.busy)
+    def of(self, source: str, hide: Callable[[str], str]) -> SourceError:
+        """The same with the source's name before it. A database may quote what it stumbled over: it is hidden."""
+        return SourceError(f'source "{source}": {hide(str(self))}', absent=self.absent, busy=self.busy)

@@ -182,7 +182,7 @@ def _connected(parts: SplitResult, schema: str) -> pymysql.Connection[Any]:
         host=parts.hostname or "localhost",
         port=parts.port or 3306,
         user=unquote(parts.username or ""),
-        password=unquote(parts.password or ""),
+        password=unquote(parts.password or "").encode(),  # a text would be sent as Latin-1
         database=schema,
         charset="utf8mb4",
         autocommit=True,
@@ -234,6 +234,10 @@ def _explained() -> Iterator[None]:
         yield
     except pymysql.Error as error:
         raise _explain(error) from error
+    except UnicodeError as error:
+        raise SourceError(f"a name or text is not valid in its encoding ({error})") from error
+    except OSError as error:
+        raise SourceError(f"the connection failed ({error})") from error
 
 
 def _explain(error: pymysql.Error) -> SourceError:

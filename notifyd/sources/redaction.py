@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Final
+from urllib.parse import unquote, urlsplit
 
+from notifyd.api import Secret
+from notifyd.api.masking import masked
 from notifyd.expression import Expression, TooSlow
+from notifyd.settings import SourceSettings
 
 REDACTED: Final = "[redacted]"
 """What stands in the place of a text that was matched."""
@@ -29,3 +33,22 @@ def redactor(patterns: Sequence[Expression]) -> Callable[[str], str] | None:
         return text
 
     return redact
+
+
+def hiding(settings: SourceSettings) -> Callable[[str], str]:
+    """A function that takes out of what a database says what nobody may see: its password, and what is redacted."""
+    redact, secrets = redactor(settings.redact), _passwords(settings.url)
+
+    def hide(text: str) -> str:
+        shown = masked(text, secrets)
+        return redact(shown) if redact else shown
+
+    return hide
+
+
+def _passwords(url: Secret) -> tuple[str, ...]:
+    """The url's password, as it is written and as it is meant."""
+    if not url.resolved:
+        return ()
+    written = urlsplit(url.reveal()).password or ""
+    return tuple(text for text in (written, unquote(written)) if text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -130,6 +131,10 @@ class Session:
         """A failure with the text that the error query finds for it; anything else as it is."""
         return self.errors.complete(record) if self.errors and isinstance(record, Record) else record
 
+    def asking(self) -> AbstractContextManager[None]:
+        """The error queries in here are those of one batch."""
+        return self.errors.batch() if self.errors else nullcontext()
+
     def mapped(self, row: Row, now: datetime) -> Record | SetAside:
         """One row, completed."""
         return self.complete(self.log.mapping.record_or_aside(row, now))
@@ -137,7 +142,9 @@ class Session:
     def with_keys(self, keys: Sequence[str], now: datetime) -> list[Record]:
         """The rows with one of these keys, oldest first; a row that cannot be mapped is an unmapped Record."""
         where, parameters = self.log.having("key", keys)
-        return self._records(self.log.newest(self.strategy.order, SCANNED, where, parameters), now)
+        records = self._records(self.log.newest(self.strategy.order, SCANNED, where, parameters), now)
+        wanted = set(keys)
+        return [one for one in records if one.key in wanted]  # to the database, 1 and 1.0 are one number
 
     def of_run(self, run_id: str, now: datetime) -> list[Record]:
         """The newest rows of a run, oldest first. A run id inside JSON is sought among the newest rows."""
@@ -165,7 +172,9 @@ def connect(settings: SourceSettings, busy_timeout: float) -> Session:
         database.close()
         raise
     query, mapping = settings.error_query, log.mapping
-    errors = ErrorQuery(query, database, mapping.ignores, mapping.redact, settings.text_limit) if query else None
+    errors, within = None, settings.timeout.total_seconds() / 3  # of a look-up, and of a read
+    if query:
+        errors = ErrorQuery(query, database, mapping.ignores, mapping.redact, settings.text_limit, within)
     return Session(settings, database, log, strategy, errors)
 
 

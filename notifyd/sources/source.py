@@ -15,7 +15,7 @@ from notifyd.sources.batch import About, Batch, Cursor, SetAside, Start
 from notifyd.sources.documents import shown
 from notifyd.sources.errors import SourceError
 from notifyd.sources.place import Place, place_of, waiting
-from notifyd.sources.redaction import redactor
+from notifyd.sources.redaction import hiding
 from notifyd.sources.rewind import Target, rewound
 from notifyd.sources.selection import TEXT_LIMIT
 from notifyd.sources.session import Session, connect
@@ -25,7 +25,6 @@ from notifyd.sources.sync_log import SCANNED
 BATCH = 5_000
 """The most rows of one batch."""
 
-_BATCH_WITH_QUERIES = 500  # where a row may cost a query of its own
 _KEYS_AT_ONCE = 400
 
 
@@ -46,7 +45,7 @@ class Source:
         self.settings = settings
         self._busy_timeout = busy_timeout
         self._open: Session | None = None
-        self._redact = redactor(settings.redact)
+        self._hide = hiding(settings)
 
     def start(self, now: datetime) -> Start:
         """Where a first start begins (settings: start), and the rows before it that are running or retrying.
@@ -71,11 +70,13 @@ class Source:
         """
         with self._session() as session:
             place = place_of(cursor)
-            batch = session.resumed(place, now) or session.strategy.read(session.log, place, now, self._bounded(limit))
+            limit = min(limit, session.errors.room) if session.errors else limit
+            batch = session.resumed(place, now) or session.strategy.read(session.log, place, now, limit)
             batch = replace(batch, cursor=session.stamped(batch.cursor))
             if session.errors is None:
                 return batch
-            records = [session.complete(record) for record in batch.records]
+            with session.asking():
+                records = [session.complete(record) for record in batch.records]
             return replace(batch, records=records, notes=(*batch.notes, *session.errors.news))
 
     def look_up(self, keys: Sequence[str], now: datetime) -> dict[str, Record]:
@@ -84,7 +85,7 @@ class Source:
         A row that cannot be mapped now is a Record with the status unmapped that says why in its details.
         """
         parts = [keys[first : first + _KEYS_AT_ONCE] for first in range(0, len(keys), _KEYS_AT_ONCE)]
-        with self._session() as session:
+        with self._session() as session, session.asking():
             return {record.key: record for part in parts for record in session.with_keys(part, now)}
 
     def find(self, key: str, now: datetime) -> list[Record]:
@@ -159,12 +160,9 @@ class Source:
             yield self._open
         except SourceError as error:
             self.close()
-            raise error.of(self.settings.name, self._redact) from (None if self._redact else error)
+            raise error.of(self.settings.name, self._hide) from None
 
     def _started(self, session: Session, place: Place, now: datetime) -> Start:
         """A start at this place. Rows that have ended are looked up where nothing else shows that they run again."""
         start = session.started(place, now)
         return start if session.strategy.sees_changes else replace(start, ended=session.ended(place, now))
-
-    def _bounded(self, limit: int) -> int:
-        return min(limit, _BATCH_WITH_QUERIES) if self.settings.error_query else limit

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from decimal import Decimal
+from typing import Any, Final
 
 from notifyd.core.watching import MOST_OPEN, OPEN
 from notifyd.model import Record
@@ -20,6 +22,8 @@ SCANNED = 10_000
 
 WATCHED_AT_START = MOST_OPEN
 """How many of the newest open rows a first start watches."""
+
+_NUMBER: Final = re.compile(r"-?(0|[1-9][0-9]{0,64})(\.[0-9]{1,38})?")
 
 
 class SyncLog:
@@ -87,8 +91,8 @@ class SyncLog:
         for n, value in enumerate(values):
             if kind is Kind.ANY or (kind not in (Kind.NUMBER, Kind.UUID) and "\0" not in value):
                 parameters[f"text{n}"] = value.encode("utf-8", "replace").decode()
-            if kind in (Kind.ANY, Kind.NUMBER) and _is_number(value):
-                parameters[f"number{n}"] = int(value)
+            if kind in (Kind.ANY, Kind.NUMBER) and (number := _number(value, exact=kind is Kind.NUMBER)) is not None:
+                parameters[f"number{n}"] = number
             if kind is Kind.UUID and (identifier := _uuid(value)):
                 parameters[f"uuid{n}"] = identifier
         return (f"{expression} IN ({_names(parameters)})" if parameters else "1 = 0"), parameters
@@ -141,7 +145,14 @@ def _uuid(text: str) -> uuid.UUID | None:
     return found if str(found) == text else None
 
 
-def _is_number(text: str) -> bool:
-    """Whether a key may be stored as a number that prints as this text."""
-    digits = text.removeprefix("-")
-    return digits.isascii() and digits.isdigit() and len(digits) < 19 and str(int(text)) == text
+def _number(text: str, *, exact: bool) -> int | Decimal | None:
+    """The number that is shown as this text; None where there is none.
+
+    `exact` is what a column of numbers may hold, such as BIGINT UNSIGNED or NUMERIC; else what SQLite takes as one.
+    """
+    if not _NUMBER.fullmatch(text):
+        return None
+    if "." in text:
+        return Decimal(text) if exact else None
+    number = int(text)
+    return number if exact or -(2**63) <= number < 2**63 else None

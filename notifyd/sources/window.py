@@ -14,6 +14,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from heapq import nlargest
 from typing import Any, Final
 
@@ -40,6 +41,10 @@ class Sweep:
     key: str
     peak: datetime | None
     floor: datetime | None = None
+
+    def as_json(self) -> list[Any]:
+        """The sweep in a cursor."""
+        return [_kept(self.after), self.key, _text(self.peak), _text(self.floor)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +87,7 @@ class Window:
 
     def as_json(self) -> dict[str, Any]:
         """The window in a cursor."""
-        sweep = self.sweep and [self.sweep.after, self.sweep.key, _text(self.sweep.peak), _text(self.sweep.floor)]
+        sweep = self.sweep and self.sweep.as_json()
         return {
             "high": _text(self.high),
             "floor": _text(self.floor),
@@ -100,7 +105,7 @@ def window_of(kept: Mapping[str, Any]) -> Window:
         _moment(kept["floor"]),
         _unpacked(kept["seen"]),
         _unpacked(kept["fresh"]),
-        Sweep(sweep[0], str(sweep[1]), _moment(sweep[2]), _moment(sweep[3])) if sweep else None,
+        Sweep(_as_read(sweep[0]), str(sweep[1]), _moment(sweep[2]), _moment(sweep[3])) if sweep else None,
     )
 
 
@@ -138,6 +143,25 @@ def _unpacked(packed: Mapping[str, Sequence[str]]) -> Seen:
             mark, at = row[:_MARK], row[_MARK:]
             seen[mark] = (int(at, 16) / 1000 if at else math.inf, status)
     return seen
+
+
+def _kept(value: Any) -> Any:
+    """A value of the log's time as JSON can keep it; `_as_read` is the inverse."""
+    match value:
+        case Decimal():
+            return {"decimal": str(value)}
+        case bytes():
+            return {"bytes": value.hex()}
+    return value
+
+
+def _as_read(kept: Any) -> Any:
+    match kept:
+        case {"decimal": str(text)}:
+            return Decimal(text)
+        case {"bytes": str(text)}:
+            return bytes.fromhex(text)
+    return kept
 
 
 def _later(one: datetime | None, other: datetime | None) -> datetime | None:

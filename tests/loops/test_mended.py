@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -23,7 +24,7 @@ from tests.sources.servers import Server
 from tests.sources.workload import create, source_of
 from tests.system.site import Site, until, webhook
 
-SECRET = "s3cret"
+SECRET = "s3€r%t"  # of more than Latin-1, and of what a url has its own use for
 Run = Callable[..., None]
 
 
@@ -109,7 +110,7 @@ TROUBLE: dict[str, tuple[Run, Run, str]] = {
 
 
 def _as_guest(server: Server, name: str) -> str:
-    return re.sub(r"//\w+(:\w*)?@", f"//{name}:{SECRET}@", server.url)
+    return re.sub(r"//\w+(:\w*)?@", f"//{name}:{quote(SECRET)}@", server.url)
 
 
 def _told(server: Server, name: str, url: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 
 from notifyd.model import Record, Status
 from notifyd.sources import SourceError
-from notifyd.sources.error_query import ErrorQuery
+from notifyd.sources.error_query import MOST_ROWS, ErrorQuery
 from notifyd.sources.sqlite import SqliteDatabase
 from tests.sources.logs import NOW, Log, keys, read_all, read_once
 
@@ -132,3 +132,38 @@ def test_batches_are_small_where_every_row_may_cost_a_query(runs: Log) -> None:
     batch = source.read(source.start(NOW).cursor, NOW)
     assert (batch.rows, batch.at_end) == (500, False)
     assert len(keys(read_all(source)[0])) == 1_100
+
+
+def test_queries_that_are_too_slow_cost_texts_and_not_the_log(runs: Log) -> None:
+    """Of one batch, those beyond its time are not made; the next batches are as small as fits."""
+    runs.add("runs", [(number, None, None, "failed", None) for number in range(3)])
+    failures = _records(runs, "SELECT NULL")
+    with closing(SqliteDatabase(runs.path)) as database:
+        query = ErrorQuery("SELECT 'found'", database, None, within=0.0)
+        with query.batch():
+            done = [query.complete(one) for one in failures]
+        assert [one.message for one in done] == [None] * 3
+        assert done[0].details["error_query"] == "not asked: 0 queries for one batch took longer than 0 s"
+        assert query.news == (
+            (
+                "error_query is too slow, so failures come without their text: "
+                "not asked: 0 queries for one batch took longer than 0 s"
+            ),
+        )
+        assert (query.room, query.news) == (1, ())
+        quick = ErrorQuery("SELECT 'found'", database, None, within=60.0)
+        with quick.batch():
+            assert [quick.complete(one).message for one in failures] == ["found"] * 3
+        assert (quick.room, quick.news) == (MOST_ROWS, ())
+
+
+def test_what_fits_is_found_out_again(runs: Log) -> None:
+    runs.add("runs", [(1, None, None, "failed", None)])
+    (failure,) = _records(runs, "SELECT NULL")
+    with closing(SqliteDatabase(runs.path)) as database:
+        query = ErrorQuery("SELECT 'found'", database, None, within=60.0)
+        query.room = 3
+        for room in (6, 12, 24):
+            with query.batch():
+                query.complete(failure)
+            assert query.room == room

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
@@ -11,6 +12,8 @@ from notifyd.model import Record
 from notifyd.sources import Source, SourceError
 from notifyd.sources.redaction import REDACTED, TOO_SLOW, redactor
 from tests.sources.logs import NOW, Log, read_once
+from tests.sources.servers import Server
+from tests.sources.workload import source_of as source_at
 
 MAIL = "ada.lovelace@example.com"
 TABLE = "CREATE TABLE jobs (id INTEGER PRIMARY KEY, who TEXT, state TEXT, code TEXT, error TEXT, extra TEXT)"
@@ -92,3 +95,17 @@ def test_a_text_in_which_a_search_had_to_be_stopped_is_not_kept() -> None:
     assert redact is not None
     assert redact("card 4711") == "[redacted]"
     assert redact("card 4711 " + "a" * 60 + "!") == TOO_SLOW
+
+
+@pytest.mark.parametrize("written", ["s3cret", "s3%63ret"])
+def test_what_a_database_says_has_not_its_password(server: Server, tmp_path: Path, written: str) -> None:
+    """A server quotes what it is given, and a person may have put it into the wrong place."""
+    url = urlsplit(server.url)
+    user = f"{url.username or 'root'}:{written}@"
+    netloc = f"{user}{url.netloc.rpartition('@')[2]}"
+    source = source_at(Server(server.kind, urlunsplit(url._replace(netloc=netloc, path="/s3cret")), "", ""), tmp_path)
+    with pytest.raises(SourceError) as raised:
+        source.read(source.start(NOW).cursor, NOW)
+    assert "s3cret" not in str(raised.value)
+    assert written not in str(raised.value)
+    assert raised.value.__cause__ is None, "nor has what it was raised from, which a traceback would show"
