@@ -225,9 +225,8 @@ class Daemon:
         self.health.keep(source.name for source in settings.sources if source.enabled)
 
     async def _open_lanes(self) -> None:
-        for notification in self.settings.notifications:
-            if notification.enabled:
-                await self.roster.put(notification, self.sender.drained)
+        enabled = [notification for notification in self.settings.notifications if notification.enabled]
+        await self.roster.put_all(enabled, self.sender.drained)
 
     async def _provision(self) -> None:
         provisioned = [_provisioned(notification) for notification in self.settings.notifications]

@@ -8,7 +8,8 @@ loop's thread, but for reading `gates`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+import os
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import overload
 
 from notifyd import fast
@@ -19,6 +20,9 @@ from notifyd.settings import NotificationSettings, Settings
 
 OPENING = 10.0
 """Seconds that a channel has to open before it is used as it is."""
+
+AT_ONCE = max(2, min(os.cpu_count() or 2, 8))
+"""How many channels open at the same time: those with a process of their own take half a second of a core each."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 """Seconds after which a channel that did not open is asked to again: each time twice as many, up to the latter."""
@@ -83,14 +87,37 @@ class Roster:
         await self.put_lane(notification, drained)
         self.gates.put(gate)
 
+    async def put_all(self, notifications: Iterable[NotificationSettings], drained: Drained | None = None) -> None:
+        """The same of many, in their order; their channels open at the same time. Where one cannot be made, none is."""
+        gates, lanes = [], []
+        for notification in notifications:
+            gates.append(gate_of(notification, self._settings.registry))
+            lanes.append(self._made(notification))
+        seats = asyncio.Semaphore(AT_ONCE)
+        try:
+            await asyncio.gather(*(_opened(lane, seats) for lane in lanes))
+        except asyncio.CancelledError:
+            await asyncio.gather(*(lane.close(CLOSING) for lane in lanes))
+            raise
+        for gate, lane in zip(gates, lanes, strict=True):
+            self._place(lane, drained)
+            self.gates.put(gate)
+
     async def put_lane(self, notification: NotificationSettings, drained: Drained | None = None) -> None:
         """Only send for it what is in the outbox; no event is planned for it."""
+        lane = self._made(notification)
+        await lane.open(OPENING)
+        self._place(lane, drained)
+
+    def _made(self, notification: NotificationSettings) -> Lane:
         guard = self._guard if notification.id else None
-        lane = lane_of(notification, self._settings.registry, guard, self._settings.http.public_url, fast=self._fast)
-        opened = await lane.open(OPENING)
+        return lane_of(notification, self._settings.registry, guard, self._settings.http.public_url, fast=self._fast)
+
+    def _place(self, lane: Lane, drained: Drained | None) -> None:
+        """Use it from now on, in the place of the one before."""
         before = self.lanes.get(lane.recipient.id)
         self.lanes[lane.recipient.id] = lane
-        if not opened:
+        if lane.unopened:
             opening = asyncio.create_task(self._open(lane), name=f"open {lane.recipient.name}")
             self._opening.add(opening)
             opening.add_done_callback(self._opening.discard)
@@ -138,6 +165,11 @@ class Roster:
 def identity_of(notification: NotificationSettings) -> str:
     """The id of a config."""
     return recipient_of(notification).id
+
+
+async def _opened(lane: Lane, seats: asyncio.Semaphore) -> None:
+    async with seats:
+        await lane.open(OPENING)
 
 
 async def _close(lane: Lane, drained: Drained, then: Callable[[], Awaitable[None]] | None) -> None:

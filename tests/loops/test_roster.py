@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from notifyd.core.ids import config_id
-from notifyd.roster import Gates
+from notifyd.roster import Gates, Roster
 from notifyd.store import configs
 from tests.loops.conftest import Running
 from tests.sinks.http import HANG, HttpSink
@@ -94,3 +94,71 @@ async def test_what_came_in_for_a_config_while_it_went_is_cancelled(
         assert await daemon.store(configs.cancel_idle, daemon.clock()) == 1
         assert site.states("ops") == ["cancelled"]
     assert site.imbalances() == []
+
+
+MEETS = '''
+import asyncio
+from pathlib import Path
+from notifyd.api import Channel, Options, hookimpl
+
+
+class MeetsOptions(Options):
+    folder: Path
+    name: str
+    others: list[str] = []
+
+
+class Meets(Channel[MeetsOptions]):
+    """Is open once the others are at the door too."""
+
+    name = "meets"
+    Options = MeetsOptions
+
+    async def open(self):
+        (self.options.folder / self.options.name).touch()
+        while not all((self.options.folder / other).exists() for other in self.options.others):
+            await asyncio.sleep(0.01)
+
+    async def close(self):
+        (self.options.folder / f"{self.options.name} has closed").touch()
+
+    async def send(self, notification, ctx):
+        pass
+
+
+@hookimpl
+def notifyd_channels():
+    return [Meets]
+'''
+
+
+def meeting(site: Site, **others: list[str]) -> None:
+    """Configs whose channels wait for these others before they are open."""
+    plugins = site.folder / "plugins"
+    plugins.mkdir()
+    (plugins / "meets.py").write_text(MEETS)
+    configs: list[dict[str, Any]] = []
+    for name, waited in others.items():
+        options = {"folder": str(site.folder), "name": name, "others": waited}
+        configs.append({"name": name, "notification_type": "meets", "config": options})
+    site.write(sources=[], notifications=configs, daemon={"plugins_dir": str(plugins)})
+
+
+async def test_channels_open_at_the_same_time_and_keep_their_order(running: Running, site: Site) -> None:
+    meeting(site, one=["two"], two=["one"])
+    async with asyncio.timeout(8), running() as daemon:
+        assert daemon.roster.unopened == {}
+        assert [gate.recipient.name for gate in daemon.roster.gates] == ["one", "two"]
+
+
+async def test_who_is_open_when_the_start_is_given_up_is_closed_again(site: Site) -> None:
+    meeting(site, one=[], two=["nobody"])
+    settings = site.settings()
+    roster = Roster(settings)
+    putting = asyncio.create_task(roster.put_all(settings.notifications))
+    await until((site.folder / "two").exists)
+    putting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await putting
+    assert (site.folder / "one has closed").exists()
+    assert (dict(roster.lanes), list(roster.gates)) == ({}, [])
