@@ -7,6 +7,7 @@ words of its text. Rate limits come first, because systems wrap a 429 in "500: â
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from notifyd.core.rules import Pattern, Rules
@@ -23,34 +24,63 @@ class Failure:
 
 
 def _status(code: str) -> str:
-    """An HTTP status among other words. A number that says no more of itself may be an order's."""
+    """An HTTP status among other words. A number that says no more of itself may be an order's, or count rows."""
     return (
-        rf"(?:\(|http/?[\d.]*\s*|status(?:\s*code)?\W*|error\W*|code\W*|answered\W*){code}\b"
-        rf"|(?:^|[:,]\s*){code}\s*(?:[:-]|$)"
+        rf"(?:http/?[\d.]*\s*|status(?:\s*code)?\W*|(?:error|response)[ _-]?code\W*|\bcode\s*[:=]\s*){code}\b"
+        rf"|\({code}\s*[):;,-]|(?:error|answered)\W*{code}\b(?!\s*\w)|(?:^|[:,]\s*){code}\s*(?:[:-]|$)"
     )
 
 
-RATE_LIMIT = re.compile(rf"rate.?limit|too many requests|\bquota\b|throttl|{_status('429')}", re.IGNORECASE)
+# What is looked for in a text, each by an example of itself: config/README.md lists them.
 
-CONNECTION = re.compile(
-    r"connection (?:\w+ ){0,2}(?:refused|reset|aborted|closed|timed out|lost|failed)|failed to connect|"
-    r"could ?n[o']t connect|cannot connect|refused the connection|broken pipe|"
-    r"timed? ?out|timeout|unreachable|no route to host|"
-    r"\bdns\b|name resolution|name or service not known|nodename nor servname|could not resolve|"
-    r"\b(?:tls|ssl)\b|handshake|certificate|"
-    r"closed (?:the )?connection|"
-    r"error sending request|network error|\beof (?:occurred|detected|while)\b|socket hang up|"
-    r"\b(?:econnrefused|econnreset|etimedout|enotfound|ehostunreach|enetunreach|eai_again|epipe)\b",
-    re.IGNORECASE,
-)
+RATE_LIMIT_WORDS = {
+    "rate limit": r"rate.?limit",
+    "too many requests": r"too many requests",
+    "HTTP 429": _status("429"),
+    "throttled": r"\bthrottl(?:ed|ing)|\b(?:api|requests?) throttle",
+    # A full disk or mailbox is none: that must not be a mere warning.
+    "API quota": r"\b(?:api|requests?|rate|calls?|quer(?:y|ies))\b.{0,40}\b(?<!disk )(?<!mailbox )(?<!storage )quota\b"
+    r"|(?<!disk )(?<!mailbox )(?<!storage )\bquota\b.{0,40}\b(?:api|requests?|rate|calls?|quer(?:y|ies))\b",
+}
 
-# "WooCommerce API error (503 Service Unavailable)": the other side answered, so the connection is fine.
-ANSWERED = re.compile(r"(?:api error|http(?: error)?|status(?: code)?|responded with)\W{0,3}[45]\d\d\b", re.IGNORECASE)
+CONNECTION_WORDS = {
+    "connection refused": r"connection (?:\w+ ){0,2}(?:refused|reset|aborted|closed|timed out|lost|failed)"
+    r"|refused the connection|closed (?:the )?connection",
+    "could not connect": r"failed to connect|could ?n[o']t connect|cannot connect",
+    "broken pipe": r"broken pipe|socket hang up|\beof (?:occurred|detected|while)\b",
+    "timed out": r"timed? ?out|timeout",
+    "unreachable": r"unreachable|no route to host",
+    "DNS": r"\bdns\b|name resolution|name or service not known|nodename nor servname|could not resolve",
+    "TLS": r"\b(?:tls|ssl)\b|handshake",
+    "certificate has expired": r"certificate.{0,10}(?:expired|revoked|invalid|not (?:yet )?valid|not trusted|verif)"
+    r"|\b(?:self.?signed|issuer|server|peer|client|verify)\b.{0,10}certificate|certificate signed by|\bx509\b",
+    "error sending request": r"error sending request|network error",
+    "ECONNREFUSED": r"\b(?:econnrefused|econnreset|etimedout|enotfound|ehostunreach|enetunreach|eai_again|epipe)\b",
+}
 
-AUTH = re.compile(
-    rf"{_status('40[13]')}|unauthori[sz]ed|forbidden|access denied|permission denied|"
-    r"invalid\b.{0,30}\b(?:credentials?|token|api.?key|signature)|(?:credentials?|api.?key|token)\b.{0,30}"
-    r"\b(?:not found|missing|expired|revoked|invalid)|expired token|authenticat",
+AUTH_WORDS = {
+    "HTTP 401": _status("40[13]"),
+    "unauthorized": r"unauthori[sz]ed|forbidden|access denied|permission denied",
+    "invalid credentials": r"(?:invalid|bad|wrong|incorrect)\b.{0,30}"
+    r"\b(?:credentials?|token|api.?key|signature|password)",
+    "expired token": r"(?:credentials?|api.?key|token)\b.{0,30}\b(?:not found|missing|expired|revoked|invalid)"
+    r"|expired token",
+    "login failed": r"\b(?:log|sign).?(?:in|on) (?:failed|denied|incorrect|required)|failed to (?:log|sign).?in"
+    r"|authenticat",
+}
+
+
+def _any(words: Mapping[str, str]) -> re.Pattern[str]:
+    return re.compile("|".join(words.values()), re.IGNORECASE)
+
+
+RATE_LIMIT, CONNECTION, AUTH = _any(RATE_LIMIT_WORDS), _any(CONNECTION_WORDS), _any(AUTH_WORDS)
+
+# "WooCommerce API error (503 Service Unavailable)": the other side answered, so the connection is fine. So it is where
+# a database made somebody wait for too long.
+ANSWERED = re.compile(
+    r"(?:api error|http(?: error)?|status(?: code)?|responded with)\W{0,3}[45]\d\d\b"
+    r"|\block(?:s|ed)?\b.{0,40}time(?:d )?.?out|time(?:d )?.?out.{0,40}\block(?:s|ed)?\b|\bstatement time.?out",
     re.IGNORECASE,
 )
 
@@ -58,10 +88,19 @@ AUTH = re.compile(
 NOT_A_FAILURE = re.compile(r"\balready (?:running|in progress)\b", re.IGNORECASE)
 
 _TYPE_WORDS: tuple[tuple[re.Pattern[str], EventType, bool], ...] = (
-    (re.compile(r"rate.?limit|throttl|quota|too.?many.?requests|^429$", re.IGNORECASE), EventType.RATE_LIMIT, False),
     (
         re.compile(
-            r"connect|network|time.?d?.?out|unreachable|\bdns\b|tls|ssl|^econn|^etimedout|^enotfound|^eai_",
+            r"rate.?limit|throttl(?:ed|ing)|^throttle$|throttle.?(?:error|exception)|too.?many.?requests|^429$"
+            r"|(?<!disk)(?<!disk.)(?<!mailbox)(?<!mailbox.)(?<!storage)(?<!storage.)quota",
+            re.IGNORECASE,
+        ),
+        EventType.RATE_LIMIT,
+        False,
+    ),
+    (
+        re.compile(
+            r"^(?!.*lock).*time.?d?.?out|connect(?!or)|network|unreachable|\bdns\b|tls|ssl|^econn|^etimedout|^enotfound"
+            r"|^eai_",
             re.IGNORECASE,
         ),
         EventType.CONNECTION_FAILURE,

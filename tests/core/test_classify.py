@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from notifyd.core.classify import Failure, classify
+from notifyd.core.classify import AUTH_WORDS, CONNECTION_WORDS, RATE_LIMIT_WORDS, Failure, classify
 from notifyd.core.rules import Pattern, Rules
 from notifyd.expression import CHANCES, Expression
 from notifyd.model import EventType
@@ -69,6 +69,11 @@ def test_a_sync_that_finds_another_at_work_has_not_failed() -> None:
         "rate-limited by the server",
         "RateLimitError: requests per minute",
         "API quota exceeded for project 7",
+        "Quota exceeded for quota metric 'Read requests' of service 'sheets.googleapis.com'",
+        "request throttle limit reached",
+        "error: 429",
+        "error code 429",
+        "answered 429",
         "Request was throttled. Expected available in 5 seconds.",
         "ThrottlingException: Rate exceeded",
         "error sending request: 429 Too Many Requests",  # also where it is wrapped in words of a connection
@@ -102,6 +107,9 @@ def test_rate_limits(text: str) -> None:
         "TLS handshake timeout",
         "SSL: CERTIFICATE_VERIFY_FAILED",
         "certificate has expired",
+        "x509: certificate signed by unknown authority",
+        "unable to get local issuer certificate",
+        "self-signed certificate in chain",
         "Could not connect to server",
         "Failed to connect to api.shop.example port 443",
         "Remote end closed connection without response",
@@ -132,6 +140,11 @@ def test_connection_failures(text: str) -> None:
         "Invalid signature",
         "invalid_grant: token has been expired or revoked",
         "API key missing",
+        "login failed",
+        "Login failed for user 'sync'",
+        "wrong user name or password",
+        "HTTP 401",
+        "error 403: no",
     ],
 )
 def test_what_only_better_credentials_mend(text: str) -> None:
@@ -143,6 +156,21 @@ def test_what_only_better_credentials_mend(text: str) -> None:
     [
         "order 7 is not complete",
         "order 429 not found",
+        "ERROR: 429 rows could not be matched",
+        "ERROR: 401 rows could not be matched",
+        "(429 rows skipped)",
+        "product code 429 is unknown",
+        "disk quota exceeded",
+        "API error: disk quota exceeded",
+        "write failed: Disk quota exceeded (EDQUOT)",
+        "mailbox quota exceeded for bob",
+        "No space left on device",
+        "throttle valve sensor out of range",
+        "timeout waiting for lock on table orders",
+        "Lock wait timeout exceeded; try restarting transaction",
+        "canceling statement due to lock timeout",
+        "canceling statement due to statement timeout",
+        "gift certificate 7 is used up",
         "429 records could not be written",
         "order 429: no such product",
         "401 items could not be written",
@@ -160,13 +188,30 @@ def test_other_failures_are_sync_errors(text: str) -> None:
     assert kind_of(text) == Failure(SYNC, "sync_failure")
 
 
+@pytest.mark.parametrize("example", [*RATE_LIMIT_WORDS, *AUTH_WORDS, *CONNECTION_WORDS])
+def test_each_kind_of_word_is_an_example_of_itself(example: str) -> None:
+    kinds = {
+        **dict.fromkeys(CONNECTION_WORDS, Failure(CONNECTION, "connection_failure")),
+        **dict.fromkeys(AUTH_WORDS, Failure(SYNC, "sync_failure", auth=True)),
+        **dict.fromkeys(RATE_LIMIT_WORDS, Failure(RATE_LIMIT, "rate_limit")),
+    }
+    assert kind_of(example) == kinds[example]
+
+
 def test_a_failure_without_a_text_is_a_sync_error() -> None:
     assert kind_of(None) == Failure(SYNC, "sync_failure")
 
 
 def test_a_text_that_is_long_and_repeats_itself_takes_no_time() -> None:
     """2,000 characters are kept of a message; no pattern may wander through them."""
-    for text in ("invalid " * 250, "connection " * 180, "(" * 2000, "error " * 330, "credentials " * 160):
+    for text in (
+        "invalid " * 250,
+        "connection " * 180,
+        "(" * 2000,
+        "error " * 330,
+        "credentials " * 160,
+        "lock " * 400,
+    ):
         assert kind_of(text) == Failure(SYNC, "sync_failure")
 
 
@@ -184,6 +229,10 @@ def test_a_text_that_is_long_and_repeats_itself_takes_no_time() -> None:
         ("ConnectionError", CONNECTION, False),
         ("network_error", CONNECTION, False),
         ("ECONNREFUSED", CONNECTION, False),
+        ("LOCK_WAIT_TIMEOUT", SYNC, False),
+        ("DISK_QUOTA_EXCEEDED", SYNC, False),
+        ("throttle_valve", SYNC, False),
+        ("CONNECTOR_CONFIG", SYNC, False),
         ("TimeoutError", CONNECTION, False),
         ("dns", CONNECTION, False),
         ("SSLError", CONNECTION, False),

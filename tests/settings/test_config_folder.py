@@ -19,6 +19,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from notifyd.api import HttpOptions
+from notifyd.core.classify import AUTH_WORDS, CONNECTION_WORDS, RATE_LIMIT_WORDS
 from notifyd.plugin_host import Registry, discover
 from notifyd.settings import default_config_text, json_schema, load
 from notifyd.settings.columns import Columns, StatusLists
@@ -316,7 +317,21 @@ def guide_tables() -> Iterator[tuple[str, str]]:
         yield f"<!-- options: {channel} -->", table_of(options, without=http_options(channel))
     yield "<!-- options: http -->", table_of(HttpOptions)
     rows = [f"| `{name}` | {registered.doc} |" for name, registered in ours().filters.items()]
+    yield "<!-- words -->", table_of_words()
     yield "<!-- filters -->", "\n".join(["| filter | lets pass |", "|---|---|", *rows])
+
+
+def table_of_words() -> str:
+    """What texts are taken for, in the order in which it is looked for."""
+    kinds = {
+        "`rate_limit`, a warning": RATE_LIMIT_WORDS,
+        "`sync_error`, an error, with the advice to renew the credentials": AUTH_WORDS,
+        "`connection_failure`, critical": CONNECTION_WORDS,
+    }
+    rows = [f"| {', '.join(words)} | {kind} |" for kind, words in kinds.items()]
+    return "\n".join(
+        ["| a text with such words | is a |", "|---|---|", *rows, "| anything else | `sync_error`, an error |"]
+    )
 
 
 def table_of(model: type[BaseModel], without: Collection[str] = ()) -> str:
