@@ -21,6 +21,7 @@ from notifyd.sources.database import Row, Writers
 from notifyd.sources.errors import SourceError
 from notifyd.sources.gaps import LONGEST_STEP, Gap, Range, bounded, holes
 from notifyd.sources.mapping import Page, moment_of
+from notifyd.sources.marks import MARKED, Marks
 from notifyd.sources.place import Anchor, Begin, Place
 from notifyd.sources.sync_log import SyncLog
 
@@ -28,7 +29,8 @@ _FIRST = -(2**63)
 _LAST = 2**63 - 1
 _STRIDE = 1_000
 _UNNOTICED = (
-    "if the log is emptied and filled again as far, that is not noticed: map columns.run_id, occurred_at or started_at"
+    "if the log is emptied and filled again as far, that is not noticed: map columns.run_id, occurred_at, started_at "
+    "or finished_at"
 )
 _RANGES_AT_ONCE = 100
 _ANCHORED = 8
@@ -51,9 +53,10 @@ class Keyset:
     name: str
     sees_changes = False
 
-    def __init__(self, order: str, column: str) -> None:
+    def __init__(self, order: str, column: str, marks: Marks) -> None:
         self.order = order
         self._column = column
+        self._marks = marks
 
     def begin(self, log: SyncLog, begin: Begin, now: datetime) -> Place:
         if begin == "beginning":
@@ -123,6 +126,18 @@ class Keyset:
             anew = Place(self.name, last)
         return replace(anew, epoch=place.epoch + 1, newest=place.newest)
 
+    def _filled_again(self, log: SyncLog, place: Place, other: int, now: datetime) -> Batch:
+        """What to do where the last rows that were read are others now: `other` is the number of the first of those."""
+        anew = self.since(log, place.newest, now)
+        if anew.at is not None:
+            anew = replace(anew, at=min(anew.at, other - 1))
+        anew = replace(anew, epoch=place.epoch + 1, newest=place.newest)
+        note = (
+            f"the last rows that were read are others, or were all run again: {self._column} {other} to {place.at}; "
+            f"{_reading_from(anew)}"
+        )
+        return Batch([], [], anew.cursor, at_end=False, rows=0, epoch=anew.epoch, notes=(note,))
+
     def _last(self, log: SyncLog) -> int | None:
         last = log.last_place(self.order)
         return None if last is None else self._whole(last)
@@ -139,12 +154,16 @@ class ByKey(Keyset):
 
     name = "key"
 
-    def __init__(self, order: str, column: str, horizon: timedelta) -> None:
-        super().__init__(order, column)
+    def __init__(self, order: str, column: str, marks: Marks, horizon: timedelta) -> None:
+        super().__init__(order, column, marks)
         self._horizon = horizon
 
     def read(self, log: SyncLog, place: Place, now: datetime, limit: int) -> Batch:
         page = self._page(log, place, limit, now)
+        marks, other = self._marks.look(log, place, _whole_keys(page))
+        if other is not None:
+            return self._filled_again(log, place, other, now)
+        place = replace(place, marks=marks)
         if page.rows == 0:
             place, restarted = self._checked(log, place, now)
             if restarted:
@@ -165,13 +184,16 @@ class ByKey(Keyset):
         return self._with_late(reached, page, late, limit, now)
 
     def about(self, log: SyncLog) -> str:
-        writers, waited = _writers(log), f"by {self._column}: a number that was skipped is waited for"
+        waited = f"by {self._column}: a number that was skipped is waited for {self._until(_writers(log))}"
+        return waited if self._marks.tells_apart else f"{waited}; {_UNNOTICED}"
+
+    def _until(self, writers: Writers) -> str:
         if writers.exact:
-            return f"{waited} until the transactions that took it end"
+            return "until the transactions that took it end"
         horizon = format_duration(self._horizon)
         if writers.hidden:
-            return f"{waited} during {horizon}, as who may have taken it cannot be seen: {writers.hidden}"
-        return f"{waited} during {horizon}, and for as long as a transaction is open that may have taken it"
+            return f"during {horizon}, as who may have taken it cannot be seen: {writers.hidden}"
+        return f"during {horizon}, and for as long as a transaction is open that may have taken it"
 
     def passed(self, log: SyncLog, place: Place, row: Row) -> bool:
         return super().passed(log, place, row) and not _missing(place, row[0])
@@ -196,9 +218,19 @@ class ByKey(Keyset):
         if place.at is None or (last is not None and last >= place.at):
             return replace(place, fallen=None), None
         end = _FIRST if last is None else last
+        if self._is_newer(log, place, end, now):
+            return place, self._grown_again(log, replace(place, fallen=None), now)
         if place.fallen is None or end <= place.fallen or _missing(place, end):
             return replace(place, fallen=end), None
         return place, self._grown_again(log, place, now)
+
+    def _is_newer(self, log: SyncLog, place: Place, end: int, now: datetime) -> bool:
+        """Whether the log ends before all the rows that are marked, with a row that came after them."""
+        if place.newest is None or not place.marks or end >= place.marks[0][0]:
+            return False
+        row = next(iter(log.newest(self.order, 1)), None)
+        moment = _moment(log, row, now) if row else None
+        return moment is not None and moment > place.newest
 
     def _grown_again(self, log: SyncLog, place: Place, now: datetime) -> Batch:
         dated = log.selection.dated and place.newest is not None
@@ -279,13 +311,10 @@ class Anchored(Keyset):
     number is another; else its run and when it was written, if they are mapped.
     """
 
-    def __init__(
-        self, name: str, order: str, column: str, identity: str | None, *, by_key: bool, tells_apart: bool
-    ) -> None:
-        super().__init__(order, column)
+    def __init__(self, name: str, order: str, column: str, identity: str | None, marks: Marks, *, by_key: bool) -> None:
+        super().__init__(order, column, marks)
         self.name = name  # a cursor of one is none of the other
         self._identity = identity
-        self._tells_apart = by_key or tells_apart
         self._by_key = by_key
 
     def read(self, log: SyncLog, place: Place, now: datetime, limit: int) -> Batch:
@@ -293,7 +322,10 @@ class Anchored(Keyset):
         page = self._page(log, held, limit, now)
         if page.rows == 0 and not note and (restarted := self._restarted(log, held, now)):
             return restarted
-        reached = self._reached(held, page, now)
+        marks, other = self._marks.look(log, replace(held, marks=() if note else held.marks), _whole_keys(page))
+        if other is not None:
+            return self._filled_again(log, held, other, now)
+        reached = replace(self._reached(held, page, now), marks=marks)
         if page.rows:
             reached = replace(reached, anchor=self._anchored(log, reached.at))
         batch = _batch(reached, page, limit)
@@ -301,7 +333,7 @@ class Anchored(Keyset):
 
     def about(self, log: SyncLog) -> str:
         held = f"by {self._column}, held by the last rows that were read" if self._identity else f"by {self._column}"
-        return held if self._tells_apart else f"{held}; {_UNNOTICED}"
+        return held if self._by_key or self._marks.tells_apart else f"{held}; {_UNNOTICED}"
 
     def holds(self, log: SyncLog, place: Place, now: datetime) -> bool:
         """Wherever the rows of the anchor stand now: `read` finds them."""
@@ -415,6 +447,12 @@ def _set_back(place: Place, now: datetime) -> bool:
 
 def _numbers(page: Page) -> list[int]:
     return sorted({int(record.key) for record in page.records} | {int(aside.key) for aside in page.set_aside})
+
+
+def _whole_keys(page: Page) -> list[int]:
+    """The last of the keys that are numbers: of a text, or of a row that could not be mapped, there is no mark."""
+    keys = [record.key for record in page.records[-MARKED:]]
+    return [int(key) for key in keys if key.isascii() and key.removeprefix("-").isdigit()]
 
 
 def _batch(place: Place, page: Page, limit: int) -> Batch:

@@ -2,8 +2,8 @@
 
 A cursor is a place as JSON: `{"strategy": "rowid", "at": 4711, "epoch": 0, "newest": "2026-11-24T21:00:00Z"}`.
 `at` is the last row read, null before the first; `newest` is how far the log's own times had come. What else a
-strategy must remember over a restart comes with it, bounded in size: `gaps` with `read_at`, `fallen`, `anchor`
-`window`, or `changes` with `changed`. `of` is what it is a place in; see `resume`.
+strategy must remember over a restart comes with it, bounded in size: `gaps` with `read_at`, `fallen`, `anchor`,
+`marks`, `window`, or `changes` with `changed`. `of` is what it is a place in; see `resume`.
 A place of the strategy `waiting` is before a log that does not exist yet; see `waiting`.
 """
 
@@ -27,7 +27,7 @@ _CLOCKS_DIFFER = timedelta(minutes=5)  # how far the clock that dates a log may 
 Begin = Literal["now", "beginning"] | timedelta
 
 Anchor = tuple[tuple[int, str], ...]
-"""The last few rows that were read: their places in the log, and their keys."""
+"""The last few rows that were read: their places in the log, and their keys or what else they keep."""
 
 
 class Of(NamedTuple):
@@ -50,6 +50,7 @@ class Place:
     read_at: datetime | None = None  # when the ages of the gaps were right
     fallen: int | None = None  # where the log ends, if that is before `at`
     anchor: Anchor = ()
+    marks: Anchor = ()  # see `marks`
     window: Window | None = None
     changes: Window | None = None  # of the rows behind `at` that change; see `changes`
     changed: int | None = None  # how far `at` had come at the last look for those
@@ -76,6 +77,8 @@ class Place:
             kept["fallen"] = self.fallen
         if self.anchor:
             kept["anchor"] = self.anchor
+        if self.marks:
+            kept["marks"] = self.marks
         if self.window:
             kept["window"] = self.window.as_json()
         if self.changes:
@@ -98,6 +101,7 @@ def place_of(cursor: Cursor) -> Place:
             read_at=_moment(kept.get("read_at")),
             fallen=None if fallen is None else int(fallen),
             anchor=tuple((int(place), str(key)) for place, key in kept.get("anchor", ())),
+            marks=tuple((int(place), str(mark)) for place, mark in kept.get("marks", ())),
             window=window_of(window) if window else None,
             changes=window_of(changes) if changes else None,
             changed=None if changed is None else int(changed),

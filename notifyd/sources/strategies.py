@@ -7,6 +7,7 @@ timestamp   by the time when a row was last changed, else when it was written
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -17,6 +18,7 @@ from notifyd.sources.changes import with_changes
 from notifyd.sources.database import Kind, Row
 from notifyd.sources.errors import SourceError
 from notifyd.sources.keyset import MEND, Anchored, ByKey
+from notifyd.sources.marks import Marks
 from notifyd.sources.place import Begin, Place
 from notifyd.sources.selection import KEY_LIMIT
 from notifyd.sources.sync_log import SyncLog
@@ -73,8 +75,9 @@ def choose(log: SyncLog, settings: SourceSettings) -> Strategy:
         return with_changes(_by_key(log, order, key, settings), log, settings)
     if relation.rowid is not None:
         identity = _written(log, settings) if relation.rowid == order else log.database.text(order)
-        by_key, tells_apart = relation.rowid != order, _tells_apart(settings)
-        by_rowid = Anchored("rowid", relation.rowid, "rowid", identity, by_key=by_key, tells_apart=tells_apart)
+        by_key = relation.rowid != order
+        marks = Marks(order, None, tells_apart=True) if by_key else _marks(log, order, settings)
+        by_rowid = Anchored("rowid", relation.rowid, "rowid", identity, marks, by_key=by_key)
         return with_changes(by_rowid, log, settings)
     if log.selection.kind("key") in (Kind.ANY, Kind.NUMBER) and isinstance(log.last_place(order), int | None):
         return with_changes(_by_key(log, order, key, settings), log, settings)
@@ -89,11 +92,10 @@ _KEPT = ("run_id", "occurred_at", "started_at", "schedule_id")
 
 
 def _by_key(log: SyncLog, order: str, key: str, settings: SourceSettings) -> Anchored | ByKey:
-    column = f'column "{key}"'
+    column, marks = f'column "{key}"', _marks(log, order, settings)
     if log.relation.writers is None:
-        identity, tells_apart = _written(log, settings), _tells_apart(settings)
-        return Anchored("key", order, column, identity, by_key=False, tells_apart=tells_apart)
-    return ByKey(order, column, settings.gap_horizon)
+        return Anchored("key", order, column, _written(log, settings), marks, by_key=False)
+    return ByKey(order, column, marks, settings.gap_horizon)
 
 
 def _written(log: SyncLog, settings: SourceSettings) -> str | None:
@@ -101,10 +103,35 @@ def _written(log: SyncLog, settings: SourceSettings) -> str | None:
 
     Where neither is mapped, when it began and what it belongs to; never its end, which a rerun changes.
     """
+    return " || ' ' || ".join(_texts(log, settings, _kept(settings))) or None
+
+
+def _marks(log: SyncLog, order: str, settings: SourceSettings) -> Marks:
+    """Marks of what a row keeps; where that is its schedule alone, of its end as well.
+
+    SQLite's rows are held by what they keep already, so that only those that are told apart by their end are marked.
+    """
+    kept = _texts(log, settings, _kept(settings))
+    if _tells_apart(settings):
+        return Marks(order, None if log.relation.writers is None else _together(log, kept, kept), tells_apart=True)
+    ends = _texts(log, settings, ["finished_at"])
+    return Marks(order, _together(log, [*kept, *ends], ends or kept), tells_apart=bool(ends))
+
+
+def _together(log: SyncLog, texts: list[str], needed: list[str]) -> str | None:
+    """SQL for all of the texts as one; NULL where one is missing that is needed."""
+    there = " AND ".join(f"{text} IS NOT NULL" for text in needed)
+    return f"CASE WHEN {there} THEN {log.database.joined(texts)} END" if texts else None
+
+
+def _kept(settings: SourceSettings) -> list[str]:
     mapped = [name for name in _KEPT if getattr(settings.columns, name) is not None]
-    fields = [name for name in mapped if name in _KEPT[:2]] or mapped
-    texts = [log.database.text(sql, KEY_LIMIT) for name in fields if (sql := log.selection.plain(name))]
-    return " || ' ' || ".join(texts) or None
+    return [name for name in mapped if name in _KEPT[:2]] or mapped
+
+
+def _texts(log: SyncLog, settings: SourceSettings, fields: Sequence[str]) -> list[str]:
+    there = [name for name in fields if getattr(settings.columns, name) is not None]
+    return [log.database.text(sql, KEY_LIMIT) for name in there if (sql := log.selection.plain(name))]
 
 
 def _tells_apart(settings: SourceSettings) -> bool:

@@ -125,13 +125,20 @@ def test_a_view_that_orders_by_nothing_is_told(tmp_path: Path) -> None:
 
 
 UNNOTICED = (
-    "if the log is emptied and filled again as far, that is not noticed: map columns.run_id, occurred_at or started_at"
+    "if the log is emptied and filled again as far, that is not noticed: map columns.run_id, occurred_at, started_at "
+    "or finished_at"
 )
 
 
 @pytest.mark.parametrize(
     ("columns", "told"),
-    [("", True), ('schedule_id = "run"', True), ('run_id = "run"', False), ('occurred_at = "at"', False)],
+    [
+        ("", True),
+        ('schedule_id = "run"', True),
+        ('run_id = "run"', False),
+        ('occurred_at = "at"', False),
+        ('finished_at = "at"', False),
+    ],
 )
 def test_a_log_where_nothing_tells_rows_apart_is_told_what_is_not_noticed(
     tmp_path: Path, columns: str, told: bool

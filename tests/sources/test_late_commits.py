@@ -152,16 +152,44 @@ def test_the_newest_rows_may_be_deleted(server: Server, source: Source) -> None:
     assert keys(read_all(source, batch.cursor)[0]) == ["4"], "and nothing is read twice"
 
 
+def emptied(server: Server) -> str:
+    return "TRUNCATE jobs RESTART IDENTITY" if server.kind == "postgresql" else "TRUNCATE jobs"
+
+
 def test_an_emptied_log_whose_numbers_begin_again_is_read_again(server: Server, source: Source) -> None:
-    written(server, "one", "two", "three")
+    written(server, *(f"old {number}" for number in range(1, 10)))
     _, cursor = read_all(source)
-    server.run("TRUNCATE jobs RESTART IDENTITY" if server.kind == "postgresql" else "TRUNCATE jobs")
+    server.run(emptied(server))
     cursor = source.read(cursor, NOW).cursor
     written(server, "four")
     again = source.read(cursor, NOW)
     assert (again.epoch, again.at_end) == (1, False)
-    assert again.notes == ('the numbers of the log come again behind column "id" 3; it is read on behind 0',)
+    assert again.notes == ('the numbers of the log come again behind column "id" 9; it is read on behind 0',)
     assert keys(read_all(source, again.cursor)[0]) == ["1"]
+
+
+@pytest.mark.parametrize(("before", "after"), [(10, 12), (10, 10), (10, 5), (50, 12)])
+def test_a_log_that_was_emptied_and_filled_between_two_reads_is_read_again(
+    server: Server, source: Source, before: int, after: int
+) -> None:
+    written(server, *(f"old {number}" for number in range(before)))
+    _, cursor = read_all(source)
+    server.run(emptied(server))
+    written(server, *(f"new {number}" for number in range(after)))
+    server.run("UPDATE jobs SET changed = '2026-11-24 20:00:01'")
+    records, cursor = read_all(source, cursor)
+    assert [record.run_id for record in records] == [f"new {number}" for number in range(after)]
+    assert read_all(source, cursor) == ([], cursor)
+
+
+def test_rows_of_which_some_are_as_they_were_are_the_same_log(server: Server, source: Source) -> None:
+    written(server, "one", "two", "three")
+    _, cursor = read_all(source)
+    server.run("UPDATE jobs SET name = concat(name, ' again') WHERE id > 1")
+    batch = source.read(cursor, NOW)
+    assert (batch.epoch, batch.notes, batch.records) == (0, (), [])
+    server.run("UPDATE jobs SET name = 'one again' WHERE id = 1")
+    assert source.read(batch.cursor, NOW).epoch == 0, "what each read has seen counts, not what the first one did"
 
 
 # -- what the database shows of its writers ------------------------------------------------------------

@@ -256,6 +256,34 @@ def test_an_emptied_log_whose_rowids_restart_is_read_again(jobs: Log, source: So
     assert (keys(again.records), again.epoch) == (["1"], 1)
 
 
+BY_NAME = JOBS_MAPPING.replace("run_id", "schedule_id").replace("occurred_at", "finished_at")
+
+
+@pytest.mark.parametrize("many", [1, 5, 9])
+def test_a_log_of_schedules_and_ends_that_was_emptied_and_filled_between_two_reads_is_read_again(
+    jobs: Log, many: int
+) -> None:
+    source = jobs.source(BY_NAME)
+    jobs.add("jobs", _jobs(*range(1, many + 1)))
+    _, cursor = read_all(source)
+    jobs.run("DELETE FROM jobs")
+    jobs.add("jobs", _jobs(*range(1, many + 1), at="2026-11-24 20:30:00"))
+    records, cursor = read_all(source, cursor)
+    assert len(records) == many
+    assert read_all(source, cursor) == ([], cursor)
+    source.close()
+
+
+def test_a_row_that_was_run_again_in_place_is_no_other_log(jobs: Log) -> None:
+    source = jobs.source(BY_NAME)
+    jobs.add("jobs", _jobs(1, 2, 3))
+    _, cursor = read_all(source)
+    jobs.run("UPDATE jobs SET at = '2026-11-24 20:30:00' WHERE id > 1")
+    batch = source.read(cursor, NOW)
+    assert (batch.records, batch.epoch, batch.notes) == ([], 0, ())
+    source.close()
+
+
 def test_a_log_that_was_emptied_and_filled_between_two_reads_is_read_from_where_its_times_are_new(
     jobs: Log, source: Source
 ) -> None:
