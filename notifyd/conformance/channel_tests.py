@@ -20,6 +20,7 @@ from notifyd.conformance.server import SLOWNESS, HttpServer, Mood, Server
 from notifyd.conformance.stage import Ended, Stage, options_of, staged
 from notifyd.conformance.watch import AN_ACCIDENT, Belongings, Pulse, listening, tasks_left
 from notifyd.outbound import Guard
+from notifyd.patience import run
 from notifyd.plugin_host import fault_of
 from notifyd.render.samples import SAMPLES
 
@@ -218,7 +219,7 @@ class ChannelTests:
         """a refused connection is tried again"""
         with self.server() as server:
             options = self.options(server)
-        ended = asyncio.run(self._on(options, _once))
+        ended = run(self._on(options, _once))
         _require(isinstance(ended.error, Retry), f"nobody listens there: raise Retry; {ended}")
 
     def test_its_time_is_up(self) -> None:
@@ -232,7 +233,8 @@ class ChannelTests:
         """a cancellation gets through, at once"""
 
         async def cancel(stage: Stage) -> tuple[float, str]:
-            task = asyncio.create_task(stage.send(samples.a_notification()))
+            note = samples.a_notification()
+            task = asyncio.ensure_future(stage.channel.send(note, stage.context(note)))
             await asyncio.sleep(0.2)
             began = time.monotonic()
             task.cancel()
@@ -272,7 +274,7 @@ class ChannelTests:
             _require(not server.received, "a check sends nothing")
         _require(seen is None or isinstance(seen, str), f"it returned {seen!r}, and not a text or None")
         try:
-            seen = asyncio.run(self._on(options, check))
+            seen = run(self._on(options, check))
         except (Retry, Reject):
             return
         except Exception as error:
@@ -349,7 +351,7 @@ class ChannelTests:
             await self._on(self.options(server), work)
             return await tasks_left(before)
 
-        return asyncio.run(cycle())
+        return run(cycle())
 
     def test_it_stays_behind_the_guard(self) -> None:
         """it makes no connection past the guard"""
@@ -385,7 +387,7 @@ class ChannelTests:
         guard: Guard | None = None,
     ) -> T:
         server.be(mood)
-        return asyncio.run(self._on(self.options(server), work, timeout=timeout, guard=guard))
+        return run(self._on(self.options(server), work, timeout=timeout, guard=guard))
 
     async def _on(
         self,
@@ -433,7 +435,7 @@ class ChannelTests:
         return ended
 
     def _send(self, server: Server) -> Ended:
-        return asyncio.run(self._on(self.options(server), _once))
+        return run(self._on(self.options(server), _once))
 
 
 _PLAIN = samples.a_notification()

@@ -18,6 +18,7 @@ from notifyd.api import Channel, Http, HttpOptions, Notification, Reject, Retry
 from notifyd.api.masking import secrets_of
 from notifyd.context import Attempt, Words
 from notifyd.outbound import Dialer, Guard, HttpClient
+from notifyd.patience import Patience, run
 
 PATIENCE = 1.0
 """Seconds that a channel has beyond its time, before it is cancelled; as in the daemon."""
@@ -89,15 +90,13 @@ class Stage:
         """One attempt, as the daemon makes it; a cancellation from outside gets through."""
         began = time.monotonic()
         ctx = self.context(notification, attempt, http)
-        task = asyncio.current_task()
-        try:
-            async with asyncio.timeout(self.timeout + PATIENCE):
-                note = await self.channel.send(notification, ctx)
-        except BaseException as error:
-            if isinstance(error, asyncio.CancelledError) and task and task.cancelling():
-                raise
-            return Ended(time.monotonic() - began, error=error)
-        return Ended(time.monotonic() - began, note)
+        how = await Patience().ended(lambda: self.channel.send(notification, ctx), self.timeout + PATIENCE)
+        error = how.error
+        if how.left_behind:
+            error = RuntimeError("it did not end when it was cancelled")
+        elif how.late and isinstance(error, asyncio.CancelledError):
+            error = TimeoutError()
+        return Ended(time.monotonic() - began, how.value, error)
 
     def context(self, notification: Notification, attempt: int = 1, http: Http | None = None) -> Attempt:
         """What it is handed."""
@@ -135,7 +134,7 @@ def deliver(cls: type[Channel[Any]], given: Mapping[str, Any], notification: Not
         async with staged(cls, given) as stage:
             return await stage.send(notification)
 
-    return asyncio.run(once())
+    return run(once())
 
 
 def _place(error: BaseException) -> str:

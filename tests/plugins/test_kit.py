@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 
 import notifyd.api.testing
+from notifyd.api import Channel, Context, HttpOptions, Notification
+from notifyd.conformance.channel_tests import ChannelTests
 
 BAD = Path(__file__).with_name("bad_plugins.py")
 CHOSEN = (
@@ -81,6 +84,31 @@ def test_a_filter_without_laws(report: str) -> None:
     answers = wrong["it answers Pass, Drop or Hold to every event: every type, hostile text, nothing in it"]
     assert answers.startswith("a very long one: it answered 'very long very long")
     assert "it depends on the event, its options and ctx alone: no clock, no memory, no chance" in wrong
+
+
+class Endless(Channel[HttpOptions]):
+    """Goes on whatever it is asked."""
+
+    name = "endless"
+    Options = HttpOptions
+
+    async def send(self, notification: Notification, ctx: Context) -> None:
+        while True:
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                continue
+
+
+def test_one_that_never_ends_does_not_keep_the_kit() -> None:
+    class Tried(ChannelTests):
+        channel = Endless
+
+        def options(self, server: object) -> dict[str, str]:
+            return {}
+
+    with pytest.raises(pytest.fail.Exception, match="RuntimeError: it did not end when it was cancelled"):
+        Tried().test_its_time_is_up()
 
 
 def test_what_is_right_is_on_the_list_too(report: str) -> None:
