@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import time
+from contextlib import closing
 from pathlib import Path
 
-from notifyd.cli.output import say
+from notifyd.cli.output import complain, say
+from notifyd.clock import utc_now
 from notifyd.errors import NotifydError
-from notifyd.settings import load_around, sqlite_path
+from notifyd.settings import SourceSettings, format_duration, load_around, sqlite_path
+from notifyd.sources import SourceError, open_source
 from notifyd.store import notice
 from notifyd.store.lock import Lock
 from notifyd.store.notice import Notice
@@ -34,6 +37,22 @@ def reload(path: Path, patience: float = PATIENCE) -> None:
         refusal = "the daemon refused the settings, and goes on with the old ones:"
         raise NotifydError("\n".join([refusal, *outcome.problems]))
     say(f"the daemon, process {outcome.pid}, goes on with {path} as it is now")
+    for source in around.sources:
+        if trouble := _trouble(source):
+            after = format_duration(source.unreachable_after)
+            complain(f"warning: {trouble}; it is tried at every poll, and told after {after}")
+
+
+def _trouble(source: SourceSettings) -> str | None:
+    """Why a source cannot be read, as far as this user sees it: a wrong name of a table is no mistake of the file."""
+    if not source.enabled or not source.url.resolved:
+        return None
+    with closing(open_source(source)) as opened:
+        try:
+            opened.newest(1, utc_now())
+        except SourceError as error:
+            return str(error)
+    return None
 
 
 def _signal(pid: str) -> None:

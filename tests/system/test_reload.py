@@ -58,6 +58,11 @@ async def test_a_bad_file_is_refused_and_said_everywhere(site: Site, jobs: JobLo
         assert (await _get(port, "/healthz"))["settings"] == "ok"
         jobs.add("error", "still at work")
         await sink.wait_for(1)
+        site.write(**{**tables, "sources": [jobs.source("jobs", table="jbs")]})
+        taken = await reload(site)
+        assert taken.exit_code == 0, "a table may come later"
+        assert taken.stderr.startswith('warning: source "jobs": no table "jbs" in')
+        assert taken.stderr.endswith('did you mean "jobs"?; it is tried at every poll, and told after 5m\n')
 
 
 async def test_an_attempt_that_outlasts_a_reload_is_neither_cut_off_nor_repeated(
