@@ -16,13 +16,14 @@ from notifyd.api.files import CaFile, FilePath, show
 from notifyd.api.options import SETTINGS_ONLY, Options, SecretUrl, sends
 
 _COME_AGAIN = frozenset({408, 425, 429})
+_LONGEST_WAIT = 1e9  # seconds; the daemon waits far less, and a number without an end is no duration
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """An HTTP answer. Header names are lower case; `excerpt` is the start of the body as clean text.
 
-    `note` is for the history: the rest of the body did not come in time, though the status did.
+    `note` is for the history: the rest of the body did not come, or not in time, though the status did.
     """
 
     status: int
@@ -48,8 +49,8 @@ class Answer:
     def retry_after(self, now: datetime | None = None) -> float | None:
         """The Retry-After header in seconds from `now` (RFC 9110: seconds, or a date), if it can be read."""
         value = self.headers.get("retry-after", "").strip()
-        if value.isascii() and value.isdigit() and len(value) < 10:
-            return float(value)
+        if value.isascii() and value.isdigit():
+            return min(float(value), _LONGEST_WAIT)
         try:
             moment = email.utils.parsedate_to_datetime(value)
         except (TypeError, ValueError):

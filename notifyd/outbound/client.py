@@ -69,7 +69,7 @@ class HttpClient:
         """Send and wait for the whole answer; `timeout` is the total in seconds.
 
         Raises Retry when no answer came, and Reject when the request can never be made. An answer of
-        which only the rest of its body is late is one, and says so in its note.
+        which only the rest of its body is late or broken is one, and says so in its note.
         """
         target = self._target(url)
         way = self._open()
@@ -85,7 +85,9 @@ class HttpClient:
         except Unwritable:
             raise Reject(f"{target.label}: {_UNWRITABLE}") from None
         except (Broken, OSError) as error:
-            raise Retry(way.explain(error, target)) from None
+            if not reply.status:
+                raise Retry(way.explain(error, target)) from None
+            note = f"{way.explain(error, target)}; the status that it sent counts"
         return Answer(reply.status, reply.headers, self._excerpt(reply, request, way), note)
 
     async def aclose(self) -> None:

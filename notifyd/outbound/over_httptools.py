@@ -1,6 +1,7 @@
 """A connection of our own on the event loop, for which httptools reads the answers: the extra `fast`.
 
-httptools is llhttp, the parser of Node.js, in its strict mode. What is written is short: one head, one body.
+httptools is llhttp, the parser of Node.js, told to take the same answers as h11, with which httpcore reads.
+What is written is short: one head, one body.
 """
 
 from __future__ import annotations
@@ -108,6 +109,9 @@ class _Reading:
         self.may_go_on = False  # the connection, with another request
         self._has_body = has_body
         self._parser = httptools.HttpResponseParser(self)
+        self._parser.set_dangerous_leniencies(
+            lenient_headers=True, lenient_chunked_length=True, lenient_optional_cr_before_lf=True
+        )
         self._lines: list[tuple[bytes, bytes]] = []
         self._size = 0  # of what came before the body
         self._keeps = self._until_the_end = False
@@ -151,12 +155,14 @@ class _Reading:
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
-        if self.done.done() or (100 <= status < 200 and status != 101):
+        if status == 101:
+            self._break(Broken(NOT_HTTP))  # nobody asked for another protocol
+        if self.done.done() or 100 <= status < 200:
             return  # as if it were not there: the answer is still to come
         self.reply.take_headers(self._lines)
         self.reply.status = status
-        self._keeps = self._parser.should_keep_alive()
         framed = {"content-length", "transfer-encoding"} & self.reply.headers.keys()
+        self._keeps = self._parser.should_keep_alive() and len(framed) == 1  # of two ends, one is wrong
         self._until_the_end = not framed and status not in (204, 304)
         if not self._has_body:
             self._finish(keeps=False)

@@ -86,6 +86,8 @@ async def test_a_redirect_is_an_answer_and_not_followed(http: HttpClient, sink: 
         ("120", 120.0),
         ("Tue, 24 Nov 2026 21:00:30 GMT", 30.0),
         ("Tue, 24 Nov 2026 20:00:00 GMT", 0.0),
+        ("1000000000", 1e9),
+        ("9" * 5000, 1e9),
         ("soon", None),
         ("-5", None),
     ],
@@ -190,20 +192,14 @@ async def test_an_answer_cannot_echo_what_is_secret(http: HttpClient, sink: Http
 # No answer
 
 
+SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nxxxx"
 BROKEN = {
     "resets": (RESET, "connection reset"),
-    "resets in its answer": (RESET_IN_BODY, "connection reset"),
     "closes": (b"", "it closed the connection without an answer"),
     "closes half": (HALF_CLOSE, "it closed the connection without an answer"),
-    "closes in its answer": (
-        b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc",
-        "it closed the connection in the middle of its answer",
-    ),
+    "closes in its head": (b"HTTP/1.1 200 OK\r\nContent-Le", "it closed the connection without an answer"),
     "speaks something else": (b"220 mail.example.com ESMTP\r\n\r\n", "what it answered is not HTTP"),
-    "breaks its chunks": (
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nXYZ\r\n",
-        "what it answered is not HTTP",
-    ),
+    "speaks something else from now on": (SWITCH, "what it answered is not HTTP"),
     "never ends its headers": (b"HTTP/1.1 200 OK\r\nX: " + b"a" * 300_000, "what it answered is not HTTP"),
     "hangs": (HANG, f"timed out after {IMPATIENT} s"),
     "drips": (DRIP, f"timed out after {IMPATIENT} s"),
@@ -227,6 +223,51 @@ async def test_an_answer_whose_rest_is_late_is_one_and_says_so(http: HttpClient,
     assert set(answer.excerpt) == {"x"}
     assert answer.note == f"127.0.0.1:{sink.port}: the rest of its answer had not come after {IMPATIENT} s"
     await sink.wait_until_deserted()
+
+
+BROKEN_OFF = {
+    "resets": (RESET_IN_BODY, "connection reset"),
+    "closes": (
+        b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n0123456789",
+        "it closed the connection in the middle of its answer",
+    ),
+    "closes in a chunk": (
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n0123456789",
+        "it closed the connection in the middle of its answer",
+    ),
+    "breaks its chunks": (
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\na\r\n0123456789\r\nXYZ\r\n",
+        "what it answered is not HTTP",
+    ),
+}
+
+
+@pytest.mark.parametrize("how", BROKEN_OFF)
+async def test_an_answer_whose_rest_is_broken_is_one_and_says_so(how: str, http: HttpClient, sink: HttpSink):
+    broken, words = BROKEN_OFF[how]
+    sink.script = [broken]
+    answer = await http.request("POST", secret_url(sink), body=b"{}")
+    answer.raise_for_status()
+    assert answer.excerpt == "0123456789"
+    assert answer.note == f"127.0.0.1:{sink.port}: {words}; the status that it sent counts"
+    assert (await http.request("POST", sink.url)).note == ""
+    assert sink.connections == 2
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        b"HTTP/1.1 202 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        b"HTTP/1.1 202 OK\nContent-Length: 2\n\nok",
+        b"HTTP/1.1 202 OK\r\nX-Odd: \xff\xfe\x01\r\nContent-Length: 2\r\n\r\nok",
+        b"HTTP/1.1 202\r\nX-Odd: folded\r\n here\r\nContent-Length: 2\r\n\r\nok",
+    ],
+    ids=["two ends", "bare line feeds", "odd bytes", "a folded line"],
+)
+async def test_what_is_not_quite_http_is_an_answer(written: bytes, http: HttpClient, sink: HttpSink):
+    sink.answer = written
+    answer = await http.request("POST", sink.url)
+    assert (answer.status, answer.excerpt, answer.note) == (202, "ok", "")
 
 
 @pytest.mark.parametrize("body", [b"", b"not this"])
@@ -260,9 +301,9 @@ async def test_what_nobody_asked_for_is_no_answer_to_the_next_request(http: Http
 
 
 async def test_a_switch_to_another_protocol_is_the_end(http: HttpClient, sink: HttpSink):
-    sink.script = [b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nxxxx"]
-    with contextlib.suppress(Retry):  # either is fine, and no other request goes over it
-        assert (await http.request("POST", sink.url)).status == 101
+    sink.script = [SWITCH]
+    with pytest.raises(Retry):
+        await http.request("POST", sink.url)
     assert (await http.request("POST", sink.url)).status == 200
 
 
