@@ -86,7 +86,13 @@ class Session:
         relation, order = self.log.relation, self.strategy.order
         warnings = []
         if self.database.sorts(f"SELECT {order} FROM {relation.sql} ORDER BY {order} DESC LIMIT 1"):
-            warnings.append(f"{relation.name} has no index on {order.removeprefix('t.')}: each poll reads all of it")
+            column = order.removeprefix("t.")
+            warnings.append(
+                f"{relation.name} has no index on {column}: each poll reads all of it"
+                if self.settings.query is None
+                else f"the query is sorted by {column} at each poll, which reads all of it: "
+                "has no index what it is sorted by, or what its joins go by?"
+            )
         if key := self._key_without_index():
             warnings.append(f"{relation.name} has no index on {key}: each look at rows that run reads all of it")
         if self.rewatch is not None and not self.strategy.sees_changes and self.log.selection.changes is not None:

@@ -149,3 +149,13 @@ def test_a_log_where_nothing_tells_rows_apart_is_told_what_is_not_noticed(
     )
     assert (UNNOTICED in source.about(None, NOW).text) is told
     source.close()
+
+
+def test_a_query_that_is_sorted_does_not_accuse_the_wrong_column(tmp_path: Path) -> None:
+    """The column may well have its index: it is of no use where a join makes the order."""
+    log = Log(tmp_path / "jobs.db", JOBS, "CREATE TABLE texts (job INT, text)")
+    query = "SELECT jobs.* FROM texts JOIN jobs ON jobs.run = texts.job GROUP BY jobs.at, jobs.id"
+    source = log.source(JOBS_MAPPING.replace('table = "jobs"', f'query = "{query}"'))
+    (warning,) = source.about(None, NOW).warnings
+    assert warning.startswith('the query is sorted by "id" at each poll, which reads all of it: has no index what')
+    source.close()
