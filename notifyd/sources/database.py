@@ -31,6 +31,7 @@ class Kind(enum.Enum):
     NUMBER = enum.auto()
     TEXT = enum.auto()
     UUID = enum.auto()
+    BINARY = enum.auto()  # bytes, shown as text where they are one, else in hexadecimal
     TIME = enum.auto()  # without a zone
     INSTANT = enum.auto()
     OTHER = enum.auto()  # compared as text

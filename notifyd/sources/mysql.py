@@ -38,6 +38,8 @@ _AS_TEXT: Final = (
 )
 _NUMBERS: Final = ("TINY", "SHORT", "LONG", "INT24", "LONGLONG", "DECIMAL", "NEWDECIMAL", "FLOAT", "DOUBLE", "YEAR")
 _TEXTS: Final = ("VARCHAR", "VAR_STRING", "STRING", "ENUM", "SET", "TINY_BLOB", "MEDIUM_BLOB", "LONG_BLOB", "BLOB")
+_BYTES: Final = (FIELD_TYPE.VAR_STRING, FIELD_TYPE.STRING)
+_BINARY: Final = 63  # the "character set" of what has none
 _KINDS: Final = {
     **{getattr(FIELD_TYPE, name): Kind.NUMBER for name in _NUMBERS},
     **{getattr(FIELD_TYPE, name): Kind.TEXT for name in _TEXTS},
@@ -83,6 +85,7 @@ class MysqlDatabase:
         self._schema = unquote(parts.path.removeprefix("/"))
         self._may_see_writers = True
         self._look = ""
+        self._binary = set[str]()  # the SQL of the columns that hold bytes
         with _explained():
             self._connection = _connected(parts, self._schema)
         server = self.read("SELECT version()", {}, lambda rows: str(next(iter(rows))[0]))
@@ -115,6 +118,8 @@ class MysqlDatabase:
 
     def text(self, expression: str, limit: int | None = None) -> str:
         text = f"CAST({expression} AS CHAR)"
+        if expression in self._binary:  # a UUID, say: as text, many of them would be the same
+            text = f"IF(CAST({text} AS BINARY) = {expression}, {text}, lower(hex({expression})))"
         return text if limit is None else f"substr({text}, 1, {limit})"
 
     def joined(self, expressions: Sequence[str]) -> str:
@@ -140,10 +145,11 @@ class MysqlDatabase:
             self._connection.close()
 
     def _columns(self, source: str) -> tuple[dict[str, str], dict[str, Kind]]:
-        about: list[Any] = self.read(f"SELECT * FROM {source} LIMIT 0", {}, lambda rows: list(rows.description or ()))
-        names = [str(column[0]) for column in about]
-        kinds = {name.lower(): _KINDS.get(column[1], Kind.OTHER) for name, column in zip(names, about, strict=True)}
-        return {name.lower(): f"t.{_quote(name)}" for name in names}, kinds
+        about: list[Any] = self.read(f"SELECT * FROM {source} LIMIT 0", {}, _about)
+        columns = {name.lower(): f"t.{_quote(name)}" for name, _, _ in about}
+        kinds = {name.lower(): Kind.BINARY if binary else _KINDS.get(code, Kind.OTHER) for name, code, binary in about}
+        self._binary |= {columns[name] for name, kind in kinds.items() if kind is Kind.BINARY}
+        return columns, kinds
 
     def _writers(self) -> Writers:
         """All open transactions, where the privilege PROCESS shows them.
@@ -175,6 +181,12 @@ class MysqlDatabase:
             return []
         finally:
             self.read("COMMIT", {}, lambda _: None)
+
+
+def _about(rows: Rows) -> list[tuple[str, int, bool]]:
+    """The name and type of each column, and whether it holds bytes, which a DB-API cursor does not say."""
+    fields = getattr(getattr(rows, "_result", None), "fields", ())
+    return [(str(one.name), one.type_code, one.type_code in _BYTES and one.charsetnr == _BINARY) for one in fields]
 
 
 def _connected(parts: SplitResult, schema: str) -> pymysql.Connection[Any]:

@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import Any, Final, TypeVar
 
 import psycopg
+from psycopg.abc import Buffer
+from psycopg.adapt import Loader
 from psycopg.types.string import TextLoader
 
 from notifyd.settings.wording import did_you_mean
@@ -31,12 +33,14 @@ _SESSION: Final = (
     f"SET lock_timeout = '{LOCK_TIMEOUT}s'",
     "SET TimeZone = 'UTC'",
     "SET DateStyle = 'ISO'",
-    "SET client_encoding = 'UTF8'",
 )
+_NO_ENCODING: Final = "SQL_ASCII"
+_UNKNOWN: Final = 705
+_TEXTS: Final = (18, 19, 25, 1042, 1043)
 _AS_TEXT: Final = ("timestamp", "timestamptz", "date", "time", "timetz", "interval", "json", "jsonb")
 _KINDS: Final = {
     **dict.fromkeys((20, 21, 23, 26, 700, 701, 1700), Kind.NUMBER),
-    **dict.fromkeys((18, 19, 25, 1042, 1043), Kind.TEXT),
+    **dict.fromkeys(_TEXTS, Kind.TEXT),
     **dict.fromkeys((1082, 1114), Kind.TIME),
     1184: Kind.INSTANT,
     2950: Kind.UUID,
@@ -78,6 +82,13 @@ _WRITERS: Final = """
 T = TypeVar("T")
 
 
+class _Replacing(Loader):
+    """Text as UTF-8, where what is not valid is replaced. Only where it may be: it is slower than psycopg's own."""
+
+    def load(self, data: Buffer) -> str:
+        return bytes(data).decode("utf-8", "replace")
+
+
 class PostgresDatabase:
     """A PostgreSQL database; see `Database`. It may be used by any thread, but by one at a time."""
 
@@ -90,9 +101,13 @@ class PostgresDatabase:
                 application_name="notifyd",
                 prepare_threshold=None,
             )
+            # A server whose texts have no encoding converts none, and would refuse those that are not valid in ours.
+            encoded = self._connection.info.parameter_status("server_encoding") != _NO_ENCODING
             for name in _AS_TEXT:  # as they stand: Python has no infinity and no year 10000
-                self._connection.adapters.register_loader(name, TextLoader)
-            for statement in _SESSION:
+                self._connection.adapters.register_loader(name, TextLoader if encoded else _Replacing)
+            for oid in () if encoded else (*_TEXTS, _UNKNOWN):
+                self._connection.adapters.register_loader(oid, _Replacing)
+            for statement in (*_SESSION, f"SET client_encoding = '{'UTF8' if encoded else _NO_ENCODING}'"):
                 self._connection.execute(statement)
 
     def read(self, sql: str, parameters: Parameters, consume: Callable[[Rows], T]) -> T:

@@ -93,6 +93,8 @@ class SyncLog:
                 parameters[f"text{n}"] = value.encode("utf-8", "replace").decode()
             if kind in (Kind.ANY, Kind.NUMBER) and (number := _number(value, exact=kind is Kind.NUMBER)) is not None:
                 parameters[f"number{n}"] = number
+            if kind is Kind.BINARY and (shown := _shown_bytes(value)):
+                parameters[f"bytes{n}"] = shown
             if kind is Kind.UUID and (identifier := _uuid(value)):
                 parameters[f"uuid{n}"] = identifier
         return (f"{expression} IN ({_names(parameters)})" if parameters else "1 = 0"), parameters
@@ -100,7 +102,7 @@ class SyncLog:
     def sought(self, field: str) -> str:
         """The SQL that a field's values are compared with; what neither is a number nor a text is compared as text."""
         expression = str(self.selection.plain(field))
-        plain = self.selection.kind(field) in (Kind.ANY, Kind.NUMBER, Kind.TEXT, Kind.UUID)
+        plain = self.selection.kind(field) in (Kind.ANY, Kind.NUMBER, Kind.TEXT, Kind.UUID, Kind.BINARY)
         return expression if plain else self.database.text(expression)
 
     def statement(self, order: str, where: str, direction: str = "", also: Collection[str] = ()) -> str:
@@ -156,3 +158,12 @@ def _number(text: str, *, exact: bool) -> int | Decimal | None:
         return Decimal(text) if exact else None
     number = int(text)
     return number if exact or -(2**63) <= number < 2**63 else None
+
+
+def _shown_bytes(text: str) -> bytes | None:
+    """The bytes that are shown as this text."""
+    try:
+        found = bytes.fromhex(text)
+    except ValueError:
+        return None
+    return found if found.hex() == text else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -34,4 +35,24 @@ def test_a_table_of_another_database_is_found_by_its_full_name(mariadb: Server, 
     source.settings = source.settings.model_copy(update={"table": "jobs"})
     with pytest.raises(SourceError, match='no table "jobs" in the database'):
         source.read(source.start(NOW).cursor, NOW)
+    source.close()
+
+
+@pytest.mark.parametrize("cursor", ["timestamp", "auto"])
+def test_keys_that_are_bytes_are_told_apart_and_found(mariadb: Server, tmp_path: Path, cursor: str) -> None:
+    """As text most of 200 random UUIDs would be the same."""
+    mariadb.run(
+        "CREATE TABLE jobs (id binary(16) PRIMARY KEY, name varbinary(40), writer varchar(20), state varchar(20),"
+        " error text, changed datetime(6), KEY (changed))",
+        "INSERT INTO jobs SELECT unhex(md5(seq)), concat('é', seq), 'w', 'failed', 'no', '2026-11-24 20:00:00'"
+        " FROM seq_1_to_200",
+    )
+    source = source_of(mariadb, tmp_path, more=f'cursor = "{cursor}"')
+    records = read_all(source)[0]
+    assert {record.key: record.run_id for record in records} == {
+        hashlib.md5(str(n).encode()).hexdigest(): f"é{n}" for n in range(1, 201)
+    }
+    wanted = [record.key for record in records[:50]]
+    assert sorted(source.look_up(wanted, NOW)) == sorted(wanted)
+    assert [one.run_id for one in source.find("é7", NOW)] == ["é7"]
     source.close()
