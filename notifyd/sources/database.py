@@ -34,6 +34,7 @@ class Kind(enum.Enum):
     BINARY = enum.auto()  # bytes, shown as text where they are one, else in hexadecimal
     TIME = enum.auto()  # without a zone
     INSTANT = enum.auto()
+    DOCUMENT = enum.auto()  # JSON, or what else may be long: compared as text
     OTHER = enum.auto()  # compared as text
 
 
@@ -93,6 +94,13 @@ class Database(Protocol):
 
     def text(self, expression: str, limit: int | None = None) -> str:
         """SQL for the expression as text, at most `limit` characters of it; NULL stays NULL."""
+        ...
+
+    def cut(self, expression: str, kind: Kind, limit: int) -> str:
+        """SQL for a value as it is, but no more than `limit` characters of what is a text.
+
+        Where the rows of an answer come one by one, nothing has to be cut: they are never in memory together.
+        """
         ...
 
     def joined(self, expressions: Sequence[str]) -> str:

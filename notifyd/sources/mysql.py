@@ -46,6 +46,7 @@ _KINDS: Final = {
     FIELD_TYPE.DATE: Kind.TIME,
     FIELD_TYPE.DATETIME: Kind.TIME,
     FIELD_TYPE.TIMESTAMP: Kind.INSTANT,
+    FIELD_TYPE.JSON: Kind.DOCUMENT,
 }
 
 # Databases and tables are named as values in each place: else the server opens every table that it has.
@@ -121,6 +122,11 @@ class MysqlDatabase:
         if expression in self._binary:  # a UUID, say: as text, many of them would be the same
             text = f"IF(CAST({text} AS BINARY) = {expression}, {text}, lower(hex({expression})))"
         return text if limit is None else f"substr({text}, 1, {limit})"
+
+    def cut(self, expression: str, kind: Kind, limit: int) -> str:
+        if kind is Kind.DOCUMENT:
+            return self.text(expression, limit)
+        return f"substr({expression}, 1, {limit})" if kind in (Kind.TEXT, Kind.BINARY) else expression
 
     def joined(self, expressions: Sequence[str]) -> str:
         texts = ", ".join(f"coalesce({self.text(one)}, '-')" for one in expressions)

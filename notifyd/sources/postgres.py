@@ -44,6 +44,7 @@ _KINDS: Final = {
     **dict.fromkeys((1082, 1114), Kind.TIME),
     1184: Kind.INSTANT,
     2950: Kind.UUID,
+    **dict.fromkeys((114, 142, 3802), Kind.DOCUMENT),
 }
 
 _TABLES: Final = """
@@ -135,6 +136,9 @@ class PostgresDatabase:
     def text(self, expression: str, limit: int | None = None) -> str:
         text = f"CAST({expression} AS text)"
         return text if limit is None else f"substr({text}, 1, {limit})"
+
+    def cut(self, expression: str, kind: Kind, limit: int) -> str:
+        return self.text(expression, limit) if kind in (Kind.TEXT, Kind.DOCUMENT) else expression
 
     def joined(self, expressions: Sequence[str]) -> str:
         return " || '/' || ".join(f"coalesce({self.text(one)}, '-')" for one in expressions)

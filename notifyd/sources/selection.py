@@ -32,6 +32,9 @@ MESSAGE_READ: Final = 10_000
 DOCUMENT_READ: Final = 1_000_000
 """The most characters of a JSON document; a longer one is cut, and so malformed."""
 
+_DETAIL_READ: Final = 4 * TEXT_LIMIT
+"""The most characters or bytes of a detail that are read; a character has at most four bytes."""
+
 KEY_LIMIT: Final = TEXT_LIMIT
 """A longer key is no key: it would have to be cut, and then not be found again."""
 
@@ -77,6 +80,11 @@ class Selection:
         values += [database.text(relation.columns[name.lower()], DOCUMENT_READ) for name in self._documents]
         self.sql = ", ".join(values)
         self.width = 1 + len(values)
+
+    @property
+    def reads_documents(self) -> bool:
+        """Whether a row may be as long as a JSON document is."""
+        return bool(self._documents)
 
     @property
     def dated(self) -> bool:
@@ -129,7 +137,9 @@ class Selection:
         expression = self.expression(column)
         if name in TIMES:
             return self._database.time(expression, self.kind(name))
-        return expression if raw else self._database.text(expression, _CUT.get(name))
+        if raw:
+            return self._database.cut(expression, self._kind(column), _DETAIL_READ)
+        return self._database.text(expression, _CUT.get(name))
 
     def _inside(self, index: int, column: Column, limit: int | None) -> Inside:
         number = self._documents.setdefault(column.column, len(self._documents))

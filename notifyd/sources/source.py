@@ -25,6 +25,7 @@ from notifyd.sources.sync_log import SCANNED
 BATCH = 5_000
 """The most rows of one batch."""
 
+_SMALL_BATCH = 500  # where a row may be as long as a JSON document
 _KEYS_AT_ONCE = 400
 
 
@@ -70,7 +71,8 @@ class Source:
         """
         with self._session() as session:
             place = place_of(cursor)
-            limit = min(limit, session.errors.room) if session.errors else limit
+            room = session.errors.room if session.errors else limit
+            limit = min(limit, room, _SMALL_BATCH if session.log.selection.reads_documents else limit)
             batch = session.resumed(place, now) or session.strategy.read(session.log, place, now, limit)
             batch = replace(batch, cursor=session.stamped(batch.cursor))
             if session.errors is None:

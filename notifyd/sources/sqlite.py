@@ -94,6 +94,9 @@ class SqliteDatabase:
         text = f"CAST({expression} AS TEXT)"
         return text if limit is None else f"substr({text}, 1, {limit})"
 
+    def cut(self, expression: str, kind: Kind, limit: int) -> str:
+        return expression
+
     def joined(self, expressions: Sequence[str]) -> str:
         return " || '/' || ".join(f"coalesce({self.text(one)}, '-')" for one in expressions)
 

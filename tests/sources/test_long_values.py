@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
+from notifyd.settings.columns import Column
 from notifyd.sources.session import connect
-from tests.sources.logs import JOBS_MAPPING, NOW, Log, read_all
+from tests.sources.logs import JOBS_MAPPING, Log, read_all, read_once
 from tests.sources.servers import Server
 from tests.sources.workload import create, source_of
 
 LONG = {
-    "postgresql": ("text", "varchar", "json", "jsonb", "xml"),
+    "postgresql": ("text", "varchar", "json", "jsonb"),
     "mysql": ("longtext", "longblob", "mediumtext", "json"),
 }
 
@@ -21,9 +20,8 @@ def test_a_long_detail_is_cut_by_the_server_and_a_number_is_not(server: Server, 
     create(server)
     long = LONG[server.kind]
     columns = ", ".join(f"ADD COLUMN long{n} {kind}" for n, kind in enumerate(long))
-    values = {kind: "repeat('é', 100000)" for kind in long}
-    values |= {kind: "concat('\"', repeat('é', 100000), '\"')" for kind in ("json", "jsonb")}
-    values |= {"xml": "concat('<a>', repeat('é', 100000), '</a>')"}
+    values = dict.fromkeys(long, "repeat('é', 100000)")
+    values |= dict.fromkeys(("json", "jsonb"), "concat('\"', repeat('é', 100000), '\"')")
     cast = [f"CAST({values[kind]} AS {kind})" if server.kind == "postgresql" else values[kind] for kind in long]
     server.run(
         f"ALTER TABLE jobs ADD COLUMN amount numeric(9, 2), {columns}",
@@ -31,7 +29,7 @@ def test_a_long_detail_is_cut_by_the_server_and_a_number_is_not(server: Server, 
     )
     names = ["amount", *(f"long{n}" for n in range(len(long)))]
     source = source_of(server, tmp_path, more="")
-    columns_of = source.settings.columns.model_copy(update={"details": {name: _column(name) for name in names}})
+    columns_of = source.settings.columns.model_copy(update={"details": {name: Column(name) for name in names}})
     source.settings = source.settings.model_copy(update={"columns": columns_of})
     (record,), _ = read_all(source)
     assert record.details["amount"] == "1.50"
@@ -40,4 +38,14 @@ def test_a_long_detail_is_cut_by_the_server_and_a_number_is_not(server: Server, 
     (row,) = session.log.newest(session.strategy.order, 1)
     assert all(len(value) <= 2_000 for value in row if isinstance(value, str | bytes))
     session.database.close()
+    source.close()
+
+
+def test_rows_with_documents_are_read_in_smaller_batches(jobs: Log) -> None:
+    mapping = JOBS_MAPPING.replace('message = "error"', 'message = { column = "error", json = "text" }')
+    jobs.add("jobs", [(None, "r", "failed", '{"text": "boom"}', None)] * 501)
+    source = jobs.source(mapping)
+    batch = read_once(source)
+    assert (batch.rows, batch.at_end) == (500, False)
+    assert len(read_all(source)[0]) == 501
     source.close()
