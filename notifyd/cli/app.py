@@ -30,9 +30,17 @@ from notifyd.cli.options import (
 from notifyd.errors import NotifydError
 from notifyd.model import Severity
 
+_UsageError: type[Any] = typer.BadParameter.__bases__[0]
+_OTHERWISE = '; write "--" before what begins with a dash and is no option'
+
 
 class Commands(TyperGroup):
     """Says each deliberate error in its own lines, without a traceback."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As typer does; what was written is kept for `invoke`."""
+        self._written = list(args)
+        return list(super().parse_args(ctx, args))
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; exit 2 where it was used wrongly, 1 where it failed."""
@@ -40,6 +48,19 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
         except NotifydError as error:
             raise typer.Exit(_complain(error)) from None
+        except _UsageError as error:
+            name = getattr(error, "option_name", None) or "--"
+            error.message += "" if name.startswith("--") else _OTHERWISE
+            raise
+        except UnicodeEncodeError:
+            if (odd := next(filter(_is_no_text, self._written), None)) is None:
+                raise
+            raise typer.Exit(_complain(WrongUse(f"{odd!a}: is no text in UTF-8"))) from None
+
+
+def _is_no_text(argument: str) -> bool:
+    """Whether it holds bytes that are no UTF-8; a path may, and then works all the same."""
+    return any("\ud800" <= char <= "\udfff" for char in argument)
 
 
 def _complain(error: NotifydError) -> int:

@@ -60,6 +60,13 @@ def _chosen(ctx: typer.Context, param: typer.CallbackParam, value: Path) -> Path
     return before
 
 
+def _place(value: int | None) -> int | None:
+    """As SQLite counts rows."""
+    if value is not None and not 0 < value < 2**63:
+        raise typer.BadParameter('is no place in a listing; its "next" is one')
+    return value
+
+
 ConfigBefore = Annotated[
     Path, typer.Option("--config", "-c", metavar="FILE", envvar=ENVIRONMENT, help="The settings file.")
 ]
@@ -74,7 +81,7 @@ ConfigName = Annotated[str | None, typer.Option("--config-name", metavar="NAME",
 Limit = Annotated[int, typer.Option(min=1, max=200, help="How many, newest first.")]
 Before = Annotated[
     int | None,
-    typer.Option(metavar="NEXT", help='Only those before this one: the "next" of a listing.'),
+    typer.Option(metavar="NEXT", callback=_place, help='Only those before this one: the "next" of a listing.'),
 ]
 
 

@@ -213,6 +213,44 @@ def test_a_state_db_of_another_kind(site: Site, notifyd: Notifyd) -> None:
     assert answer.stderr.count("\n") == 1
 
 
+NO_TEXT = os.fsdecode(b"caf\xe9")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["history", "--config-name", NO_TEXT],
+        ["history", "--connector", NO_TEXT],
+        ["why", NO_TEXT],
+        ["retry", NO_TEXT],
+        ["token", "revoke", NO_TEXT],
+    ],
+)
+def test_what_is_no_text_is_wrong_use(site: Site, lived: str, notifyd: Notifyd, command: list[str]) -> None:
+    answer = notifyd(*command)
+    assert answer.exit_code in (1, 2)
+    assert len(answer.stderr.splitlines()) == 1
+    assert r"caf\udce9" in answer.stderr
+
+
+@pytest.mark.parametrize("place", [2**63, -(2**70), 0])
+@pytest.mark.parametrize("command", ["history", "deliveries"])
+def test_what_is_no_place_in_a_listing_is_wrong_use(
+    site: Site, lived: str, notifyd: Notifyd, command: str, place: int
+) -> None:
+    answer = notifyd(command, "--before", str(place))
+    assert answer.exit_code == 2
+    assert "is no place in a listing" in answer.stderr
+
+
+@pytest.mark.parametrize("command", [["why", "-5"], ["retry", "-5x"], ["token", "revoke", "-x"]], ids=" ".join)
+def test_what_looks_like_an_option_is_told_how_to_be_none(command: list[str]) -> None:
+    answer = invoke(*command)
+    assert answer.exit_code == 2
+    assert 'write "--" before what begins with a dash' in " ".join(answer.stderr.replace("│", " ").split())
+    assert "begins with a dash" not in invoke("why", "--jsn", "5").stderr
+
+
 @pytest.fixture
 def long_history(site: Site, jobs: JobLog, past: Past) -> None:
     jobs.write([JobLog.row("error", "no " * 100, job=f"job {n}") for n in range(200)])
