@@ -30,6 +30,9 @@ def refuse(sink: HttpSink, *names: str) -> None:
     sink.answer = lambda request: 503 if request.path.strip("/") in names else 200
 
 
+IN_FLIGHT = "SELECT COUNT(*) FROM notification_history WHERE finished_at IS NULL"
+
+
 async def broken(site: Site, daemon: Daemon, clock: Clock, jobs: JobLog, *names: str) -> None:
     """Failures come until the breakers of these are open, and a while passes."""
     jobs.write(jobs.row("error", "no", job=f"job {n}") for n in range(6))
@@ -57,6 +60,7 @@ async def test_the_others_are_told_once_and_told_of_the_end(
             await daemon.channels.look(Rules())
         assert site.value("SELECT COUNT(*) FROM events WHERE event_type = 'channel_failing'") == 1
         refuse(sink)
+        await until(lambda: site.value(IN_FLIGHT) == 0)  # a probe refused just before sets its pause later
         clock.forward(daemon, minutes=70)
         await until(lambda: site.value("SELECT probe_at FROM lanes WHERE condition IS NOT NULL") is None)
         await daemon.channels.look(Rules())
@@ -96,6 +100,7 @@ async def test_two_that_fail_do_not_tell_each_other_in_circles(
             await daemon.channels.look(Rules())
         assert site.value("SELECT COUNT(*) FROM events WHERE event_type = 'channel_failing'") == 2
         refuse(sink)
+        await until(lambda: site.value(IN_FLIGHT) == 0)  # a probe refused just before sets its pause later
         clock.forward(daemon, minutes=70)
         await until(lambda: site.value("SELECT COUNT(*) FROM lanes WHERE probe_at IS NOT NULL") == 0)
         await daemon.channels.look(Rules())
