@@ -188,13 +188,17 @@ async def waits(site: Site, jobs: JobLog, sink: HttpSink, what: str, mend: Calla
     """It says once what it waits for, asks systemd for patience, and goes on by itself."""
     process = Process(site.file, patience=Patience(lock=0.3))
     await process.start()
-    for _ in range(2):
-        assert "EXTEND_TIMEOUT_USEC" in await process.tells_of("waits for the state DB: the ")
-    mend()
-    await process.ready()
-    jobs.add("error", "no")
-    await sink.wait_for(1)
-    assert await process.end() == 0
+    try:
+        for _ in range(2):
+            assert "EXTEND_TIMEOUT_USEC" in await process.tells_of("waits for the state DB: the ")
+        mend()
+        await process.ready()
+        jobs.add("error", "no")
+        await sink.wait_for(1)
+        assert await process.end() == 0
+    finally:
+        if process.returncode is None:
+            await process.end(signal.SIGKILL)
     (line,) = [line for line in process.lines() if line["level"] in ("warning", "error", "critical")]
     assert what in line["problem"]
     assert site.imbalances() == []
