@@ -6,7 +6,7 @@ What a command does is in a module beside this one, which is imported only when 
 from __future__ import annotations
 
 import gc
-from enum import StrEnum
+from enum import Enum, StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -35,7 +35,18 @@ _OTHERWISE = '; write "--" before what begins with a dash and is no option'
 
 
 class Commands(TyperGroup):
-    """Says each deliberate error in its own lines, without a traceback."""
+    """Says each deliberate error in its own lines, without a traceback; and shows a flag without a value."""
+
+    def get_params(self, ctx: Any) -> Any:
+        """Its own options."""
+        return _flags_without_values(super().get_params(ctx))
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """One command, and those below it."""
+        command = super().get_command(ctx, cmd_name)
+        for each in (command, *getattr(command, "commands", {}).values()) if command else ():
+            _flags_without_values(each.get_params(ctx))
+        return command
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """As typer does; what was written is kept for `invoke`."""
@@ -63,6 +74,14 @@ def _is_no_text(argument: str) -> bool:
     return any("\ud800" <= char <= "\udfff" for char in argument)
 
 
+def _flags_without_values(params: Any) -> Any:
+    """The help would show `--json <bool>`, as if it took one."""
+    for each in params:
+        if getattr(each, "is_flag", False) and each.metavar is None:
+            each.metavar = ""
+    return params
+
+
 def _complain(error: NotifydError) -> int:
     from notifyd.cli.output import complain
     from notifyd.settings import SettingsError
@@ -70,6 +89,12 @@ def _complain(error: NotifydError) -> int:
     for line in str(error).splitlines():
         complain(line)
     return 2 if isinstance(error, SettingsError | WrongUse) else 1
+
+
+def _one_of(choices: type[Enum]) -> str:
+    """The choices in words, which are broken between them, and not within one."""
+    *others, last = (str(each.value) for each in choices)
+    return f"{', '.join(others)} or {last}"
 
 
 app = typer.Typer(
@@ -185,7 +210,7 @@ def send_test(
 @app.command()
 def history(
     config_name: ConfigName = None,
-    severity: Annotated[Severity | None, typer.Option(help="Only this severity.")] = None,
+    severity: Annotated[Severity | None, typer.Option(metavar="SEVERITY", help=f"Only {_one_of(Severity)}.")] = None,
     connector: Annotated[str | None, typer.Option(metavar="ID", help="Only this connector.")] = None,
     failed: Annotated[bool, typer.Option("--failed", help="Only what failed.")] = False,
     limit: Limit = 50,
@@ -202,7 +227,7 @@ def history(
 
 @app.command()
 def deliveries(
-    state: Annotated[State | None, typer.Option(help="Only this state.")] = None,
+    state: Annotated[State | None, typer.Option(metavar="STATE", help=f"Only {_one_of(State)}.")] = None,
     config_name: ConfigName = None,
     limit: Limit = 50,
     before: Before = None,
@@ -218,7 +243,9 @@ def deliveries(
 @app.command()
 def retry(
     ids: Annotated[list[str] | None, typer.Argument(metavar="ID…", help="Deliveries.", show_default=False)] = None,
-    state: Annotated[LostState | None, typer.Option(help="Instead of IDs: all in this state.")] = None,
+    state: Annotated[
+        LostState | None, typer.Option(metavar="STATE", help=f"Instead of IDs: all that are {_one_of(LostState)}.")
+    ] = None,
     config_name: ConfigName = None,
     config: ConfigFile = DEFAULT_CONFIG,
     as_json: AsJson = False,
@@ -343,7 +370,10 @@ app.add_typer(token)
 @token.command("create")
 def create_token(
     name: Annotated[str, typer.Option(help="Who will use it: the audit trail names it.")],
-    permission: Annotated[list[Allowed], typer.Option(help="What it may do. Can be given more than once.")],
+    permission: Annotated[
+        list[Allowed],
+        typer.Option(metavar="NAME", help=f"What it may do: {_one_of(Allowed)}. Can be given more than once."),
+    ],
     expires: Annotated[str | None, typer.Option(metavar="DURATION", help="After how long, such as 90d.")] = None,
     config: ConfigFile = DEFAULT_CONFIG,
     as_json: AsJson = False,

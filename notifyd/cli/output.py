@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TextIO
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -20,9 +22,11 @@ LONGEST_CELL = 160
 """The most characters of a cell; JSON has the whole text."""
 
 _LONGEST_FIELD = 1_000
-_WORD = 28  # characters: an id, a time, a name; what is longer is a text, and may be wrapped
+_WORD = 28  # characters of the longest word that is not broken: an id
+_TEXT = 16  # of the narrowest column of a text of several words
 _INDENT = 2
 _GAP = 3  # between columns
+_USUAL = 80  # where a terminal does not say how wide it is
 _WIDE = 2_000  # columns where no terminal limits them: one row stays one line for grep
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _STYLES = {
@@ -59,31 +63,44 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Cell]], *, title
         return
     used = [index for index in range(len(columns)) if any(line[index] is not None for line in lines)]
     names, lines = [columns[index] for index in used], [[line[index] for index in used] for line in lines]
-    widths = _widths(names, lines)
-    narrow = sum(min(width, _WORD) + _GAP for width in widths) > _console().width
-    _print(Group(*_paragraphs(names, lines)) if narrow else _table(names, lines, widths))
+    widths = [_narrowest(name, [line[index] for line in lines]) for index, name in enumerate(names)]
+    narrow = _INDENT + sum(width + _GAP for width in widths) - _GAP > _console().width
+    _print(_paragraphs(names, lines) if narrow else _table(names, lines, widths))
 
 
-def _widths(names: Sequence[str], lines: Sequence[Sequence[Cell]]) -> list[int]:
-    """The widest cell of each column."""
-    return [max(len(name), *(len(_cell(line[index])) for line in lines)) for index, name in enumerate(names)]
+def _narrowest(name: str, cells: Sequence[Cell]) -> int:
+    """How narrow a column may be: a text is wrapped between its words, an id, a number or a time is not."""
+    texts = [_cell(cell).plain for cell in cells]
+    if any(isinstance(cell, str) and " " in text for cell, text in zip(cells, texts, strict=True)):
+        return max(min(max(map(len, texts)), _TEXT), *(min(len(word), _WORD) for word in _words(name, *texts)))
+    return max(map(len, (*name.split(), *texts)))
+
+
+def _words(*texts: str) -> list[str]:
+    """The words of all of them."""
+    return [word for text in texts for word in text.split()]
 
 
 def _table(names: Sequence[str], lines: Sequence[Sequence[Cell]], widths: Sequence[int]) -> Padding:
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
     for index, name in enumerate(names):
         numbers = all(isinstance(line[index], int | float | None) for line in lines)
-        table.add_column(name, justify="right" if numbers else "left", no_wrap=widths[index] <= _WORD, overflow="fold")
+        table.add_column(name, justify="right" if numbers else "left", min_width=widths[index], overflow="fold")
     for line in lines:
         table.add_row(*map(_cell, line))
     return Padding(table, (0, 0, 0, _INDENT), expand=False)
 
 
-def _paragraphs(names: Sequence[str], lines: Sequence[Sequence[Cell]]) -> Iterator[Padding]:
+def _paragraphs(names: Sequence[str], lines: Sequence[Sequence[Cell]]) -> Padding:
+    """Each row as one paragraph behind a bullet."""
+    table = Table.grid(padding=(0, 1))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     for line in lines:
         pairs = [(name, _cell(value)) for name, value in zip(names, line, strict=True) if value is not None]
         parts = [Text.assemble((f"{name} ", "dim"), text) for name, text in pairs]
-        yield Padding(Text(" · ").join(parts), (0, 0, 0, _INDENT))
+        table.add_row("•", Text(" · ").join(parts))
+    return Padding(table, (0, 0, 0, _INDENT), expand=False)
 
 
 def heading(text: str) -> None:
@@ -103,13 +120,29 @@ def print_fields(fields: Mapping[str, Cell]) -> None:
 
 
 def say(text: str) -> None:
-    """One line to whoever asked."""
-    typer.echo(printable(text))
+    """One line to whoever asked; in a terminal, as many as it takes."""
+    typer.echo(_wrapped(text, _width(sys.stdout)))
 
 
 def complain(text: str) -> None:
-    """One line on stderr."""
-    typer.echo(printable(text), err=True)
+    """The same on stderr, where $COLUMNS asks for nothing: what is said there is read by programs as well."""
+    typer.echo(_wrapped(text, _columns(sys.stderr)), err=True)
+
+
+def _wrapped(text: str, width: int) -> str:
+    """Lines broken between words, the later ones a little further in; its own indent is kept."""
+    indent = " " * (len(text) - len(text.lstrip(" ")))
+    if width == _WIDE:
+        return indent + printable(text)
+    lines = textwrap.wrap(
+        printable(text),
+        width,
+        initial_indent=indent,
+        subsequent_indent=indent + " " * _INDENT,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return "\n".join(lines)
 
 
 def local(moment: datetime | None) -> str:
@@ -174,6 +207,17 @@ def _print(what: RenderableType) -> None:
 def _console() -> Console:
     """Where answers go. Nothing in a text is markup, and nothing is wrapped where no terminal asks for it."""
     console = Console(markup=False, emoji=False, highlight=False)
-    if not sys.stdout.isatty():
-        console.width = _WIDE
+    console.width = _width(sys.stdout)
     return console
+
+
+def _width(stream: TextIO) -> int:
+    """The columns of the terminal; where there is none, those that $COLUMNS asks for."""
+    asked = os.environ.get("COLUMNS", "")
+    if asked.isdecimal() and int(asked) > 0:
+        return int(asked)
+    return _columns(stream)
+
+
+def _columns(stream: TextIO) -> int:
+    return (os.get_terminal_size(stream.fileno()).columns or _USUAL) if stream.isatty() else _WIDE

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from notifyd.cli.output import count, cut, printable, took
-from tests.cli.conftest import Notifyd, Past, from_beginning, hook
+from notifyd.cli.output import count, cut, print_table, printable, say, took
+from tests.cli.conftest import Notifyd, Past, from_beginning, hook, invoke
 from tests.sinks.log import JobLog
 from tests.system.site import Site
 
@@ -77,6 +77,59 @@ def test_a_row_is_a_line_where_no_terminal_is(notifyd: Notifyd) -> None:
     assert "dlv_" in row
     assert "Sync Error: quickbooks" in row
     assert row == row.rstrip()
+
+
+def printed(columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A table of seven columns and a long line, where so many columns are asked for."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    names = ("source", "schedule", "connector", "entity", "failed runs", "since", "told as")
+    told = "each failure by itself: too few in a row"
+    print_table(names, [("shop", f"job {n}", "woo", "orders", 2, "2026-12-01 02:39:01 UTC", told) for n in (1, 2)])
+    say("  → " + "read this to its end " * 6)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= columns
+    return lines
+
+
+def test_a_table_whose_texts_can_be_wrapped_stays_a_table(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = printed(100, capsys, monkeypatch)
+    assert lines[0].split()[:3] == ["source", "schedule", "connector"]
+    assert any("each failure" in line for line in lines)
+
+
+def test_a_table_that_is_too_wide_is_a_list_behind_bullets(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = printed(50, capsys, monkeypatch)
+    table = [line for line in lines if "→" not in line and "read" not in line and "end" not in line]
+    assert [line[:4] for line in table if "•" in line] == ["  • ", "  • "]
+    assert all(line.startswith("    ") for line in table if "•" not in line)
+
+
+def test_a_long_line_is_wrapped_between_its_words(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = printed(60, capsys, monkeypatch)
+    start = next(n for n, line in enumerate(lines) if line.startswith("  → "))
+    assert all(line.startswith("    ") for line in lines[start + 1 :])
+    assert " ".join(" ".join(lines[start:]).split()) == "→ " + " ".join(["read this to its end"] * 6)
+
+
+def test_a_long_line_in_a_pipe_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    say("word " * 1000)
+    assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", [[], ["history"], ["plugin", "new"], ["token", "create"]])
+def test_the_help_shows_a_flag_without_a_value_and_breaks_no_word(command: list[str]) -> None:
+    text = invoke(*command, "--help", COLUMNS="80").stdout
+    assert "bool" not in text
+    assert "--help" in text
+    if command == ["history"]:
+        assert "Only info, warning, error or" in text
 
 
 def in_terminal(columns: int, *arguments: str) -> str:
