@@ -115,6 +115,7 @@ class WithChanges:
             cursor=reached.cursor,
             at_end=changed.complete,
             rows=batch.rows + len(changed.records) + len(changed.set_aside),
+            notes=(*batch.notes, *self._changes.said_of(changed.window)),
         )
 
     def open_rows(self, log: SyncLog, place: Place, now: datetime) -> list[Record]:

@@ -63,6 +63,7 @@ class ByTimestamp:
         self._zone = settings.timezone
         self._time = time_reader(settings.timezone)
         self._utc = log.database.time(self.order, self._kind) != self.order  # shown without its zone, which is UTC
+        self._said = False
         self._parsed: dict[int | None, Parsed] = {}  # by the hash of the whole row, which may be long
 
     def begin(self, log: SyncLog, begin: Begin, now: datetime) -> Place:
@@ -92,7 +93,20 @@ class ByTimestamp:
             at_end=len(rows) < limit,
             rows=len(rows),
             epoch=place.epoch,
+            notes=self.said_of(after),
         )
+
+    def said_of(self, window: Window) -> tuple[str, ...]:
+        """What to say, once, of a window that holds fewer rows than lie in the overlap."""
+        if not window.crowded or self._said:
+            return ()
+        self._said = True
+        overlap = format_duration(self._overlap)
+        said = (
+            f"more than {MOST_SEEN:,} rows lie within the overlap of {overlap}: a row that is committed after them and "
+            'dated before them is missed; a shorter `overlap` or cursor = "key" avoids that'
+        )
+        return (said,)
 
     def open_rows(self, log: SyncLog, place: Place, now: datetime) -> list[Record]:
         return log.open_rows(self.order, None, now)

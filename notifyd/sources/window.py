@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from notifyd.model import rfc3339
 
-MOST_SEEN: Final = 10_000
+MOST_SEEN: Final = 30_000
 """The most rows that a cursor remembers; more, and the window begins later, at the oldest that is left."""
 
 Seen = dict[str, tuple[float, str]]
@@ -56,6 +56,7 @@ class Window:
     seen: Seen = field(default_factory=dict)
     fresh: Seen = field(default_factory=dict)  # seen by the sweep that goes on
     sweep: Sweep | None = None
+    crowded: bool = field(default=False, compare=False)  # more rows lay in the overlap than are remembered
 
     def begin(self, overlap: timedelta, now: datetime) -> datetime | None:
         """From when on rows are read; behind the floor they would be told again.
@@ -77,13 +78,13 @@ class Window:
         back = high - overlap if high else None
         seen, oldest = _newest({**self.seen, **fresh}, back)
         floor = _later(_later(self.floor, self.sweep.floor if self.sweep else None), _later(back, oldest))
-        return Window(high, floor, seen)
+        return Window(high, floor, seen, crowded=self.crowded or oldest is not None)
 
     def paused(self, fresh: Seen, sweep: Sweep, overlap: timedelta) -> Window:
         """After one page of a sweep that goes on."""
         kept, oldest = _newest(fresh, sweep.peak - overlap if sweep.peak else None)
         floor = _later(self.sweep.floor if self.sweep else None, oldest)
-        return replace(self, fresh=kept, sweep=replace(sweep, floor=floor))
+        return replace(self, fresh=kept, sweep=replace(sweep, floor=floor), crowded=self.crowded or oldest is not None)
 
     def as_json(self) -> dict[str, Any]:
         """The window in a cursor."""

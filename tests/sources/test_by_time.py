@@ -181,13 +181,23 @@ def test_a_catch_up_comes_in_batches(log: Log, source: Source) -> None:
     assert read_all(source, cursor, limit=2_000)[0] == []
 
 
-def test_a_cursor_stays_bounded(log: Log, source: Source) -> None:
-    log.add("jobs", [(f"k{number:05}", "failed", _ago(50 - number / 300)) for number in range(15_000)])
-    records, cursor = read_all(source)
-    seen = json.loads(cursor)["window"]["seen"]
-    assert len(records) == 15_000
+def test_a_row_that_is_committed_late_in_a_burst_is_read(log: Log, source: Source) -> None:
+    log.add("jobs", [(f"k{number:05}", "ok", _ago(1)) for number in range(12_000)])
+    _, cursor = read_all(source)
+    log.add("jobs", [("late", "failed", _ago(5))])
+    assert keys(read_all(source, cursor)[0]) == ["late"]
+
+
+def test_a_cursor_stays_bounded_and_that_is_said(log: Log, source: Source) -> None:
+    count = MOST_SEEN + 2_000
+    log.add("jobs", [(f"k{number:05}", "failed", _ago(50 - number / 1_000)) for number in range(count)])
+    batch = source.read(source.start(NOW).cursor, NOW, count + 1)
+    seen = json.loads(batch.cursor)["window"]["seen"]
+    assert len(batch.records) == count
     assert sum(map(len, seen.values())) <= MOST_SEEN
-    assert read_all(source, cursor)[0] == [], "what is not remembered is not read again"
+    assert ["more than 30,000 rows lie within the overlap of 1m" in note for note in batch.notes] == [True]
+    again = source.read(batch.cursor, NOW, count + 1)
+    assert (again.records, again.notes) == ([], ()), "what is not remembered is not read again, and it is said once"
 
 
 def test_whether_the_cursor_has_passed_a_row(log: Log, source: Source) -> None:
