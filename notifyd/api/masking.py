@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import functools
+import html
+import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 from pydantic import BaseModel
 
 from notifyd.api.options import MASK, Secret, SecretUrl
 
-_LONG_ENOUGH = 8
+_LONG_ENOUGH, _A_WORD = 8, 4  # characters
 
 _HERE: ContextVar[tuple[str, ...]] = ContextVar("secrets of the plugin at work", default=())
 
@@ -31,14 +35,28 @@ def secrets_of(options: Any) -> tuple[str, ...]:
             pending += value.values()
         elif isinstance(value, list | tuple | set | frozenset):
             pending += value
-    return tuple(sorted(found, key=len, reverse=True))
+    forms = {form for text in found for form in forms_of(text)}
+    return tuple(sorted(forms, key=len, reverse=True))
 
 
 def masked(text: str, secrets: Iterable[str]) -> str:
-    """The text with a mask in the place of each secret."""
+    """The text with a mask in the place of each secret, whatever the case of its letters if it is no short word."""
+    lower = text.lower()
     for secret in secrets:
-        text = text.replace(secret, MASK)
+        if len(secret) < _A_WORD:
+            text = text.replace(secret, MASK)
+        elif secret.lower() in lower:
+            text = re.sub(re.escape(secret), MASK, text, flags=re.IGNORECASE)
     return text
+
+
+@functools.lru_cache(maxsize=1024)
+def forms_of(secret: str) -> frozenset[str]:
+    """The secret as whoever was given it may repeat it: as it is, or as part of a URL, of JSON or of HTML."""
+    odd = "surrogateescape"  # bytes of the environment that are no UTF-8
+    quoted = {quote(secret, safe="", errors=odd), quote(secret, errors=odd), quote_plus(secret, errors=odd)}
+    as_json = {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
+    return frozenset({secret, html.escape(secret), *quoted, *as_json, *(each.replace("/", "\\/") for each in as_json)})
 
 
 @contextmanager
@@ -59,7 +77,7 @@ def masked_here(text: str) -> str:
 def _texts_of(secret: Secret) -> Iterator[str]:
     """The secret, its lines, as a log has them, and of a URL the parts that a library may name by themselves.
 
-    Not `/hook`, a word of its own.
+    Not `/hook`, a word of its own; a short password only as it stands in a URL.
     """
     text = secret.reveal()
     yield text
@@ -68,3 +86,4 @@ def _texts_of(secret: Secret) -> Iterator[str]:
         url = urlsplit(text)
         parts = (url.path, url.query, f"{url.path}?{url.query}", url.username, url.password)
         yield from (part for part in parts if part and len(part) >= _LONG_ENOUGH)
+        yield from {f":{url.password}@", f":{unquote(url.password)}@"} if url.password else ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from notifyd.api.options import MASK
+from notifyd.api.masking import forms_of, masked
 
 LONGEST = 500
 """Characters of an answer that are kept."""
@@ -28,10 +28,9 @@ def excerpt(headers: Mapping[str, str], body: bytes, secrets: Iterable[str]) -> 
 
 
 def mask(text: str, secrets: Iterable[str]) -> str:
-    """The text without any of the secrets, the longest first so that none leaves a rest."""
-    for secret in sorted((secret for secret in secrets if len(secret) >= _SHORTEST_SECRET), key=len, reverse=True):
-        text = text.replace(secret, MASK)
-    return text
+    """The text without any form of the secrets, the longest first so that none leaves a rest."""
+    may_be_there = (secret for secret in secrets if _SHORTEST_SECRET <= len(secret) <= len(text))
+    return masked(text, sorted({form for secret in may_be_there for form in forms_of(secret)}, key=len, reverse=True))
 
 
 def _decoded(headers: Mapping[str, str], body: bytes) -> str:
