@@ -32,6 +32,7 @@ class Kind(enum.Enum):
     TEXT = enum.auto()
     UUID = enum.auto()
     BINARY = enum.auto()  # bytes, shown as text where they are one, else in hexadecimal
+    DATE = enum.auto()
     TIME = enum.auto()  # without a zone
     INSTANT = enum.auto()
     DOCUMENT = enum.auto()  # JSON, or what else may be long: compared as text

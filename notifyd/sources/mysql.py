@@ -43,7 +43,7 @@ _BINARY: Final = 63  # the "character set" of what has none
 _KINDS: Final = {
     **{getattr(FIELD_TYPE, name): Kind.NUMBER for name in _NUMBERS},
     **{getattr(FIELD_TYPE, name): Kind.TEXT for name in _TEXTS},
-    FIELD_TYPE.DATE: Kind.TIME,
+    FIELD_TYPE.DATE: Kind.DATE,
     FIELD_TYPE.DATETIME: Kind.TIME,
     FIELD_TYPE.TIMESTAMP: Kind.INSTANT,
     FIELD_TYPE.JSON: Kind.DOCUMENT,

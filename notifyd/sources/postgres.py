@@ -41,7 +41,8 @@ _AS_TEXT: Final = ("timestamp", "timestamptz", "date", "time", "timetz", "interv
 _KINDS: Final = {
     **dict.fromkeys((20, 21, 23, 26, 700, 701, 1700), Kind.NUMBER),
     **dict.fromkeys(_TEXTS, Kind.TEXT),
-    **dict.fromkeys((1082, 1114), Kind.TIME),
+    1082: Kind.DATE,
+    1114: Kind.TIME,
     1184: Kind.INSTANT,
     2950: Kind.UUID,
     **dict.fromkeys((114, 142, 3802), Kind.DOCUMENT),

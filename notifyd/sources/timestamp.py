@@ -6,9 +6,10 @@ form the times are kept does not matter: SQL compares them with a bound in each 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from notifyd.model import Record
@@ -27,6 +28,8 @@ _NEVER: Final = float("inf")  # the time of a row whose time cannot be read: it 
 _EPOCH_UNITS: Final = ((1, 0, 10**11), (10**3, 10**11, 10**14), (10**6, 10**14, 10**17), (10**9, 10**17, 2**63 - 1))
 _CLOCKS_CHANGE: Final = timedelta(hours=3)
 _REPEATED: Final = timedelta(hours=1)
+_DAY: Final = timedelta(days=1)
+_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d")
 _MOST_PARSED: Final = 3 * MOST_SEEN
 
 Parsed = tuple[str, datetime | None, float, str]
@@ -56,8 +59,10 @@ class ByTimestamp:
         if changed is None:
             raise SourceError('cursor = "timestamp" needs a time: map columns.updated_at or occurred_at')
         self.order, self._kind = changed
-        if not log.relation.kinds and isinstance(log.last_place(self.order), str):
+        last = log.last_place(self.order) if self._kind in (Kind.ANY, Kind.TEXT) else None
+        if not log.relation.kinds and isinstance(last, str):
             self._kind = Kind.TEXT  # of a query only its values say what it holds
+        self._by_day = self._kind is Kind.DATE or (self._kind in (Kind.ANY, Kind.TEXT) and _is_date(last))
         self._key = f"substr({log.database.text(log.selection.expression(settings.columns.key))}, 1, {KEY_LIMIT})"
         self._overlap = settings.overlap
         self._zone = settings.timezone
@@ -71,7 +76,8 @@ class ByTimestamp:
             return self._place(Window())
         if begin == "now":
             return self._place(self._at_end(log, now))
-        return self.since(log, now - begin, now)
+        moment = (now - begin).astimezone(self._zone)
+        return self.since(log, _midnight(moment) if self._by_day else moment, now)
 
     def since(self, log: SyncLog, moment: datetime | None, now: datetime) -> Place:
         return self._place(Window(moment, floor=moment))
@@ -205,11 +211,15 @@ class ByTimestamp:
         return self._time(f"{raw}Z" if self._utc and isinstance(raw, str) else raw)
 
     def _overlap_at(self, now: datetime) -> timedelta:
-        """Times without a zone repeat an hour when the clocks go back: then the overlap reaches over it."""
+        """Times without a zone repeat an hour when the clocks go back: then the overlap reaches over it.
+
+        A date is its midnight, and any time of its day: so it reaches over a day as well.
+        """
         if self._kind is Kind.INSTANT:
             return self._overlap
+        day = _DAY if self._by_day else timedelta()
         offsets = {(now + ahead).astimezone(self._zone).utcoffset() for ahead in (-_CLOCKS_CHANGE, _CLOCKS_CHANGE)}
-        return self._overlap + (_REPEATED if len(offsets) > 1 else timedelta())
+        return self._overlap + day + (_REPEATED if len(offsets) > 1 else timedelta())
 
     def _from(self, begin: datetime | None) -> tuple[list[str], Parameters]:
         """The ranges of values, one for each form that a time may have, that are `begin` or later."""
@@ -218,7 +228,7 @@ class ByTimestamp:
         utc, local = begin.isoformat(sep=" ")[:19], begin.astimezone(self._zone).isoformat(sep=" ")[:19]
         if self._kind is Kind.INSTANT:
             return [f"{self.order} >= :begin"], {"begin": utc if self._utc else f"{utc}+00:00"}
-        if self._kind is Kind.TIME:
+        if self._kind in (Kind.TIME, Kind.DATE):
             return [f"{self.order} >= :begin"], {"begin": local}
         conditions, parameters = list[str](), dict[str, Any]()
         if self._kind in (Kind.ANY, Kind.NUMBER):
@@ -227,13 +237,22 @@ class ByTimestamp:
                 parameters[f"unit{n}"] = max(int(begin.timestamp()) * per_second, least)
         if self._kind is not Kind.NUMBER:
             early = min(utc, local)
-            texts = {"epoch": (str(int(begin.timestamp())), "2"), "spaced": (early, f"{early[:10]}T")}
+            spaced = early[:10] if self._by_day else early
+            texts = {"epoch": (str(int(begin.timestamp())), "2"), "spaced": (spaced, f"{early[:10]}T")}
             for name, (least_text, most_text) in texts.items():
                 conditions.append(f"{self.order} >= :{name} AND {self.order} < :{name}_end")
                 parameters |= {name: least_text, f"{name}_end": most_text}
             conditions.append(f"{self.order} >= :joined")
             parameters["joined"] = early.replace(" ", "T")
         return conditions, parameters
+
+
+def _is_date(value: Any) -> bool:
+    return isinstance(value, str) and _DATE.fullmatch(value) is not None
+
+
+def _midnight(local: datetime) -> datetime:
+    return local.replace(hour=0, minute=0, second=0, microsecond=0).astimezone(UTC)
 
 
 def _hash(row: Row) -> int | None:

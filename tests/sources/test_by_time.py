@@ -12,9 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from notifyd.model import Status
+from notifyd.settings.columns import Column
 from notifyd.sources import Source, SourceError
 from notifyd.sources.window import MOST_SEEN
 from tests.sources.logs import NOW, Log, keys, read_all
+from tests.sources.servers import Server
+from tests.sources.workload import create, source_of
 
 TABLE = "CREATE TABLE jobs (id TEXT PRIMARY KEY, state TEXT, at)"
 MAPPING = """
@@ -198,6 +201,36 @@ def test_a_cursor_stays_bounded_and_that_is_said(log: Log, source: Source) -> No
     assert ["more than 30,000 rows lie within the overlap of 1m" in note for note in batch.notes] == [True]
     again = source.read(batch.cursor, NOW, count + 1)
     assert (again.records, again.notes) == ([], ()), "what is not remembered is not read again, and it is said once"
+
+
+@pytest.mark.parametrize("begin", ["now", "1h"])
+@pytest.mark.parametrize("zone", ["UTC", "America/Lima"])
+def test_a_date_may_be_any_time_of_its_day(log: Log, begin: str, zone: str) -> None:
+    mapping = MAPPING.replace('start = "beginning"', f'start = "{begin}"\ntimezone = "{zone}"')
+    source = log.source(mapping)
+    log.add("jobs", [("old", "failed", "2026-11-22"), ("before", "failed", "2026-11-24")])
+    cursor = source.start(NOW).cursor
+    first, cursor = read_all(source, cursor)
+    assert keys(first) == ([] if begin == "now" else ["before"])
+    log.add("jobs", [("today", "failed", "2026-11-24")])
+    records, cursor = read_all(source, cursor)
+    assert keys(records) == ["today"]
+    assert read_all(source, cursor) == ([], cursor)
+    source.close()
+
+
+def test_a_column_of_dates_too(server: Server, tmp_path: Path) -> None:
+    create(server)
+    server.run("ALTER TABLE jobs ADD COLUMN day date", "CREATE INDEX by_day ON jobs (day)")
+    insert = "INSERT INTO jobs (name, state, day) VALUES ('{}', 'failed', '2026-11-24')"
+    server.run(insert.format("one"))
+    source = source_of(server, tmp_path, more='cursor = "timestamp"')
+    day = source.settings.columns.model_copy(update={"updated_at": Column("day")})
+    source.settings = source.settings.model_copy(update={"columns": day, "start": "now"})
+    cursor = source.start(NOW).cursor
+    server.run(insert.format("two"))
+    assert [record.run_id for record in read_all(source, cursor)[0]] == ["two"]
+    source.close()
 
 
 def test_whether_the_cursor_has_passed_a_row(log: Log, source: Source) -> None:
