@@ -84,8 +84,14 @@ ANSWERED = re.compile(
     re.IGNORECASE,
 )
 
-# A sync that finds another one at work has not failed.
-NOT_A_FAILURE = re.compile(r"\balready (?:running|in progress)\b", re.IGNORECASE)
+# A sync that finds another one at work has not failed, where it says so and nothing else: "Backup failed: another
+# operation is already in progress" has.
+NOT_A_FAILURE = re.compile(
+    r"(?!.*\b(?:fail|error|abort|lost))\s*(?:(?:an?|the|this|another)\s+)?(?:[\w-]+\s+){0,2}"
+    r"(?:sync\w*|run|job|task|import|export)\s+(?:is\s+|was\s+)?already\s+(?:running|in\s+progress)"
+    r"(?:\s+(?:for|in|on|by|since|at)\s[^:;\n]*|\W{1,3}skipp(?:ed|ing)\b[^:;\n]*)?[.!]?\s*",
+    re.IGNORECASE,
+)
 
 _TYPE_WORDS: tuple[tuple[re.Pattern[str], EventType, bool], ...] = (
     (
@@ -127,7 +133,7 @@ def classify(record: Record, rules: Rules) -> Failure | None:
             return _failure(pattern.event_type, pattern.error_type or record.error_type) if pattern.event_type else None
     if own := _by_own_word(record):
         return own
-    if NOT_A_FAILURE.search(text):
+    if NOT_A_FAILURE.fullmatch(text):
         return None
     return _by_text(text, record.error_type)
 

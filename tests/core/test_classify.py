@@ -45,8 +45,33 @@ def test_texts_of_easysale(text: str, event_type: EventType, auth: bool) -> None
     assert (failure.event_type, failure.auth) == (event_type, auth)
 
 
-def test_a_sync_that_finds_another_at_work_has_not_failed() -> None:
-    assert kind_of("Sync already running for tenant T connector C") is None
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Sync already running for tenant T connector C",
+        "sync already running.",
+        "Another sync is already in progress",
+        "The nightly order sync was already running, skipped",
+        "Job already running since 21 h",
+    ],
+)
+def test_a_sync_that_finds_another_at_work_has_not_failed(text: str) -> None:
+    assert kind_of(text) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Backup failed: another operation is already in progress",
+        "ERROR: relation is locked, VACUUM already in progress",
+        "Transaction already in progress",
+        "Sync already running for tenant T: could not lock the queue",
+        "Order export failed, sync already running",
+        "Sync already running for 3 days\nOut of memory",
+    ],
+)
+def test_a_failure_that_mentions_another_at_work_is_one(text: str) -> None:
+    assert kind_of(text) is not None
 
 
 # -- what other systems write --------------------------------------------------------------------
