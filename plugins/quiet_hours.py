@@ -6,13 +6,14 @@ twice is quiet twice; a time that a clock skips is the moment after the skip.
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Any, Final, Literal, get_args
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from notifyd.api import Event, Filter, FilterContext, Hold, Pass, Severity, Verdict, hookimpl
+from notifyd.api import Event, Filter, FilterContext, Form, Hold, Pass, Severity, Verdict, hookimpl
 
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS: Final[tuple[Day, ...]] = get_args(Day)
@@ -29,7 +30,16 @@ def _zone(name: str) -> str:
     return name
 
 
-WallTime = Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
+_WALL_TIME = "([01][0-9]|2[0-3]):[0-5][0-9]"
+
+
+def _wall_time(text: str) -> str:
+    if re.fullmatch(_WALL_TIME, text):
+        return text
+    raise ValueError('is not a time of the day, with hours from 00 to 23: "02:00", "22:30"; midnight is "00:00"')
+
+
+WallTime = Annotated[str, AfterValidator(_wall_time), Form(f"^{_WALL_TIME}$")]
 
 
 class QuietTime(BaseModel):

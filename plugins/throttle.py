@@ -6,14 +6,15 @@ come at once, and never one less.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import OrderedDict, deque
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from notifyd.api import Event, Filter, FilterContext, Hold, Pass, Severity, Verdict, hookimpl
+from notifyd.api import Event, Filter, FilterContext, Form, Hold, Pass, Severity, Verdict, hookimpl
 
 _KINDS = 10_000
 """At most so many kinds of events are counted apart; the one that was quiet for longest is forgotten first."""
@@ -23,13 +24,26 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 By = Literal["event_type", "connector_id", "entity_type", "error_type", "tenant_id", "schedule_id", "source"]
 
 
+_FORM = "^([0-9]{1,6}d)?([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?$"
+
+
+def _period(text: str) -> timedelta:
+    return timedelta(**{_UNITS[unit]: int(number) for number, unit in re.findall("([0-9]+)([smhd])", text)})
+
+
+def _duration(text: str) -> str:
+    if not re.fullmatch(_FORM, text) or not _period(text):
+        raise ValueError('is not a duration such as "30s", "10m", "1h30m" or "1d"')
+    return text
+
+
 class ThrottleOptions(BaseModel):
     """How many, in what time, and what is counted apart."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     most: Annotated[int, Field(ge=1, le=1000)] = Field(description="So many events are told at once …", examples=[10])
-    per: Annotated[str, Field(pattern=r"^[1-9][0-9]{0,5}[smhd]$")] = Field(
+    per: Annotated[str, AfterValidator(_duration), Form(_FORM)] = Field(
         description='… in this time: "10m", "1h".', examples=["10m"]
     )
     by: list[By] = Field([], description="Fields whose values are counted apart. Default: all events together.")
@@ -38,7 +52,7 @@ class ThrottleOptions(BaseModel):
     @property
     def period(self) -> timedelta:
         """The time as a duration."""
-        return timedelta(**{_UNITS[self.per[-1]]: int(self.per[:-1])})
+        return _period(self.per)
 
 
 class ThrottleFilter(Filter[ThrottleOptions]):

@@ -57,6 +57,9 @@ class Commands(TyperGroup):
         """Run the command; exit 2 where it was used wrongly, 1 where it failed."""
         try:
             return super().invoke(ctx)
+        except typer.BadParameter as error:
+            error.message = error.message.removeprefix("Value error, ")  # pydantic's words, which tell nobody anything
+            raise
         except NotifydError as error:
             raise typer.Exit(_complain(error)) from None
         except _UsageError as error:

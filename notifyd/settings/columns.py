@@ -150,6 +150,9 @@ def _raw_value(value: Any) -> str | Expression:
         return str(value)
     if isinstance(value, dict):
         return _StatusPattern.model_validate(value).matches
+    if isinstance(value, bool):
+        quoted = f'"{str(value).lower()}"'
+        raise ValueError(f"expected text: a column of true and false is compared with {quoted}, in quotes")
     raise ValueError('expected text, a whole number, or { matches = "…" }')
 
 

@@ -304,3 +304,10 @@ async def test_from_a_row_to_its_explanation(site: Site, jobs: JobLog) -> None:
     assert stopped.stdout.startswith("no daemon is running")
     assert (second.returncode, second.stdout) == (1, "")
     assert second.stderr == f"another notifyd runs on the state DB {site.state}; one daemon per state DB\n"
+
+
+def test_a_wrong_choice_is_said_in_plain_words(notifyd: Notifyd) -> None:
+    answer = notifyd("deliveries", "--state", "foo")
+    assert answer.exit_code == 2
+    assert "'foo' is not one of" in answer.stderr
+    assert "Value error" not in answer.stderr

@@ -124,6 +124,7 @@ def test_a_hold_ends_in_the_future_within_a_day_or_two_and_then_passes(
     [
         ({"times": []}, "times"),
         ({"times": [{"from": "25:00", "until": "07:00"}]}, "from"),
+        ({"times": [{"from": "22:00", "until": "24:00"}]}, 'midnight is "00:00"'),
         ({"timezone": "Mars/Base", "times": [{"from": "22:00", "until": "07:00"}]}, "no time zone"),
         ({"timezone": "../../etc/passwd", "times": [{"from": "22:00", "until": "07:00"}]}, "no time zone"),
         ({"times": [{"from": "22:00", "until": "07:00", "days": ["someday"]}]}, "days"),
@@ -231,3 +232,16 @@ def test_a_pattern_that_would_take_all_the_memory_is_refused_and_so_are_many():
 def test_matches_that_make_no_sense_are_refused(options: Any):
     with pytest.raises(ValidationError):
         built("match", options)
+
+
+@pytest.mark.parametrize(("per", "minutes"), [("90s", 1.5), ("10m", 10), ("1h30m", 90), ("1d12h", 36 * 60)])
+def test_a_throttle_s_time_is_any_duration(per: str, minutes: float):
+    throttle = built("throttle", {"most": 1, "per": per})
+    assert ask(throttle, NOW) == Pass()
+    assert ask(throttle, NOW + timedelta(seconds=1)) == Hold(NOW + timedelta(minutes=minutes), f"more than 1 in {per}")
+
+
+@pytest.mark.parametrize("per", ["", "30", "0s", "0m", "m", "-5m", "1m1h", "1000000000d"])
+def test_a_throttle_s_time_that_is_none_is_refused(per: str):
+    with pytest.raises(ValidationError, match="is not a duration such as"):
+        built("throttle", {"most": 1, "per": per})
