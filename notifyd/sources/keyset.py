@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from itertools import islice
+from itertools import islice, pairwise
+from statistics import median
 from typing import Any, Final
 
 from notifyd.model import Record
@@ -19,7 +20,7 @@ from notifyd.settings import format_duration
 from notifyd.sources.batch import Batch, SetAside
 from notifyd.sources.database import Row, Writers
 from notifyd.sources.errors import SourceError
-from notifyd.sources.gaps import LONGEST_STEP, Gap, Range, bounded, holes
+from notifyd.sources.gaps import LONGEST_STEP, MOST_RANGES, Gap, Range, bounded, holes
 from notifyd.sources.mapping import Page, moment_of
 from notifyd.sources.marks import MARKED, Marks
 from notifyd.sources.place import Anchor, Begin, Place
@@ -32,6 +33,12 @@ _UNNOTICED = (
     "if the log is emptied and filled again as far, that is not noticed: map columns.run_id, occurred_at, started_at "
     "or finished_at"
 )
+_SPARSE = (
+    f"its numbers are far apart, so that each row leaves a gap: the newest {MOST_RANGES:,} are waited for, and a row "
+    'that is committed later is missed; where a time is indexed, cursor = "timestamp" costs less'
+)
+_SAMPLED = 100
+_WIDE = 1_000
 _RANGES_AT_ONCE = 100
 _ANCHORED = 8
 _OVERLAP = timedelta(days=3)  # of a log that is found again by time alone: its writer's clock may have been set back
@@ -157,6 +164,7 @@ class ByKey(Keyset):
     def __init__(self, order: str, column: str, marks: Marks, horizon: timedelta) -> None:
         super().__init__(order, column, marks)
         self._horizon = horizon
+        self._said = False
 
     def read(self, log: SyncLog, place: Place, now: datetime, limit: int) -> Batch:
         page = self._page(log, place, limit, now)
@@ -185,7 +193,13 @@ class ByKey(Keyset):
 
     def about(self, log: SyncLog) -> str:
         waited = f"by {self._column}: a number that was skipped is waited for {self._until(_writers(log))}"
-        return waited if self._marks.tells_apart else f"{waited}; {_UNNOTICED}"
+        sparse = f"; {_SPARSE}" if self._is_sparse(log) else ""
+        return f"{waited}{sparse}" if self._marks.tells_apart else f"{waited}{sparse}; {_UNNOTICED}"
+
+    def _is_sparse(self, log: SyncLog) -> bool:
+        """Whether most rows leave a wide gap, as where a key is made of a time."""
+        numbers = [row[0] for row in log.newest(self.order, _SAMPLED)]
+        return len(numbers) == _SAMPLED and median(one - other for one, other in pairwise(numbers)) > _WIDE
 
     def _until(self, writers: Writers) -> str:
         if writers.exact:
@@ -291,7 +305,8 @@ class ByKey(Keyset):
     def _with_late(self, reached: Place, page: Page, late: _Late, limit: int, now: datetime) -> Batch:
         gaps, given_up = bounded(late.left)
         place = replace(reached, gaps=gaps, read_at=now if gaps else None)
-        notes = (_given_up(given_up, self._column),) if given_up else ()
+        notes = (_given_up(given_up, self._column),) if given_up and not self._said else ()
+        self._said = self._said or bool(given_up)
         return Batch(
             [*late.records, *page.records],
             [*late.set_aside, *page.set_aside],
@@ -481,4 +496,7 @@ def _reading_from(place: Place) -> str:
 
 
 def _given_up(count: int, column: str) -> str:
-    return f"{column} skips too many numbers: the oldest {count} gaps are not waited for any more"
+    return (
+        f"{column} skips too many numbers: the oldest {count} gaps are not waited for any more, nor are others beyond "
+        f"{MOST_RANGES:,}"
+    )

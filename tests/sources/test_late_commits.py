@@ -301,8 +301,26 @@ def test_a_log_with_too_many_gaps_says_so(mariadb: Server, tmp_path: Path) -> No
     for _ in range(6):
         batch = source.read(position, NOW)
         position, notes = batch.cursor, [*notes, *batch.notes]
-    assert notes == ['column "id" skips too many numbers: the oldest 10 gaps are not waited for any more']
+    (said,) = notes
+    assert said.startswith('column "id" skips too many numbers: the oldest 10 gaps are not waited for any more')
+    with closing(mariadb.connect()) as writer, writer.cursor() as cursor:
+        cursor.execute("INSERT INTO jobs (id, name, state) VALUES (100000, 'late', 'failed')")
+        writer.commit()
+    again = source.read(position, NOW)
+    assert (keys(again.records), again.notes) == (["100000"], ()), "once is enough"
     assert len(gaps(position)) == MOST_RANGES
+    source.close()
+
+
+@pytest.mark.parametrize(("apart", "told"), [(5_000, True), (7, False)])
+def test_numbers_that_are_far_apart_are_told_of(server: Server, tmp_path: Path, apart: int, told: bool) -> None:
+    create(server)
+    with closing(server.connect()) as writer, writer.cursor() as cursor:
+        rows = [(apart * number, str(number)) for number in range(1, 101)]
+        cursor.executemany("INSERT INTO jobs (id, name, state) VALUES (%s, %s, 'ok')", rows)
+        writer.commit()
+    source = source_of(server, tmp_path)
+    assert ("its numbers are far apart" in source.about(None, NOW).text) is told
     source.close()
 
 
