@@ -190,7 +190,7 @@ def _database(settings: SourceSettings, busy_timeout: float) -> Database:
     url = settings.url.reveal()
     match scheme_of(url):
         case "sqlite":
-            return SqliteDatabase(sqlite_path(url), busy_timeout)
+            return SqliteDatabase(sqlite_path(url), busy_timeout, settings.timeout.total_seconds())
         case "postgresql":
             return _postgres()(url)
         case "mysql":

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sqlite3
 import stat
+import time
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -18,6 +20,12 @@ from notifyd.sources.errors import SourceError
 
 BUSY_TIMEOUT = 5.0
 """Seconds to wait for a writer's lock."""
+
+TIMEOUT = 30.0
+"""Seconds that one statement may take, where nobody says otherwise."""
+
+_STEPS = 100_000
+"""Of SQLite's machine, some milliseconds, between two looks at the clock."""
 
 _ROWIDS = ("rowid", "_rowid_", "oid")
 _TABLE = "SELECT name, type FROM sqlite_master WHERE type IN ('table', 'view')"
@@ -35,9 +43,10 @@ T = TypeVar("T")
 class SqliteDatabase:
     """An SQLite file; see `Database`. It may be used by any thread, but by one at a time."""
 
-    def __init__(self, path: Path, busy_timeout: float = BUSY_TIMEOUT) -> None:
+    def __init__(self, path: Path, busy_timeout: float = BUSY_TIMEOUT, timeout: float = TIMEOUT) -> None:
         self._path = path
-        self._busy_timeout = busy_timeout
+        self._busy_timeout, self._timeout = busy_timeout, timeout
+        self._until = math.inf
         self._identity = _identity(path)
         with self._explained():
             self._connection = sqlite3.connect(
@@ -47,6 +56,7 @@ class SqliteDatabase:
                 isolation_level=None,
                 check_same_thread=False,
             )
+            self._connection.set_progress_handler(self._is_late, _STEPS)
 
     def read(self, sql: str, parameters: Parameters, consume: Callable[[Rows], T]) -> T:
         with self._explained():
@@ -62,7 +72,11 @@ class SqliteDatabase:
             finally:
                 self._connection.text_factory = str
 
+    def _is_late(self) -> bool:
+        return time.monotonic() > self._until
+
     def _run(self, sql: str, parameters: Parameters, consume: Callable[[Rows], T]) -> T:
+        self._until = time.monotonic() + self._timeout
         with closing(self._connection.execute(sql, parameters)) as rows:
             return consume(rows)
 
@@ -156,6 +170,8 @@ class SqliteDatabase:
             return SourceError(
                 f"{self._path} is locked: a writer has held it for more than {self._busy_timeout:g} s", busy=True
             )
+        if code == "SQLITE_INTERRUPT":
+            return SourceError(f"a statement took longer than {self._timeout:g} s (in {self._path}): does it ever end?")
         if code == "SQLITE_NOTADB":
             return SourceError(f"{self._path} is not an SQLite database, or it is encrypted")
         if code.startswith("SQLITE_CORRUPT"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,9 @@ def test_a_credential_of_systemd(tmp_path: Path, stored: str) -> None:
         ("file", "none", "none cannot be read: no such file or directory"),
         ("file", ".", "cannot be read: is a directory"),
         ("file", "empty", "empty is empty"),
+        ("file", "pipe", "pipe is not a regular file"),
+        ("file", "/dev/zero", "/dev/zero is not a regular file"),
+        ("credential", "pipe", "pipe is not a regular file"),
         ("file", "binary", "binary is not UTF-8 text"),
         ("file", "long", "long is longer than 64 KiB"),
         ("file", "nul\0", "embedded null byte"),
@@ -61,6 +65,7 @@ def test_a_credential_of_systemd(tmp_path: Path, stored: str) -> None:
     ],
 )
 def test_what_is_missing_is_named(tmp_path: Path, kind: str, name: str, text: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
     (tmp_path / "empty").write_text("\n")
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
     (tmp_path / "long").write_text("x" * 65_537)

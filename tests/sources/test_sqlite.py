@@ -39,6 +39,26 @@ def test_no_lock_outlives_a_read_that_failed(jobs: Log) -> None:
     database.close()
 
 
+ENDLESS = "WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n) SELECT id, 'failed' AS status FROM n"
+
+
+def test_a_statement_that_never_ends_is_ended(jobs: Log) -> None:
+    with closing(SqliteDatabase(jobs.path, timeout=0.1)) as database:
+        for _ in range(2):
+            with pytest.raises(SourceError, match=r"a statement took longer than 0\.1 s .*: does it ever end\?"):
+                database.read(f"SELECT count(*) FROM ({ENDLESS})", {}, list)
+        assert database.read("SELECT 1", {}, list) == [(1,)]
+
+
+def test_nor_does_a_query_without_an_end_hold_up_who_looks(jobs: Log) -> None:
+    mapping = f'query = "{ENDLESS}"\ntimeout = "100ms"\ncolumns.key = "id"\ncolumns.status = "status"\n'
+    with (
+        closing(jobs.source(mapping + 'statuses.failure = ["failed"]')) as source,
+        pytest.raises(SourceError, match="does it ever end"),
+    ):
+        source.newest(3, NOW)
+
+
 def test_the_log_is_never_written(jobs: Log) -> None:
     database = SqliteDatabase(jobs.path)
     with pytest.raises(SourceError, match="readonly database"):
