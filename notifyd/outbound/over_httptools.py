@@ -128,6 +128,8 @@ class _Reading:
         except httptools.HttpParserUpgrade:
             self.may_go_on = False
         except httptools.HttpParserError:
+            if self._lines and not self.done.done() and not self.reply.status:
+                self._take_head()  # of headers that h11 understands, such as a length that is given twice
             self._break(Broken(NOT_HTTP))
         if self._size > LARGEST_HEAD and not self.reply.status:
             self._break(Broken(NOT_HTTP))
@@ -159,8 +161,7 @@ class _Reading:
             self._break(Broken(NOT_HTTP))  # nobody asked for another protocol
         if self.done.done() or 100 <= status < 200:
             return  # as if it were not there: the answer is still to come
-        self.reply.take_headers(self._lines)
-        self.reply.status = status
+        self._take_head()
         framed = {"content-length", "transfer-encoding"} & self.reply.headers.keys()
         self._keeps = self._parser.should_keep_alive() and len(framed) == 1  # of two ends, one is wrong
         self._until_the_end = not framed and status not in (204, 304)
@@ -174,6 +175,12 @@ class _Reading:
     def on_message_complete(self) -> None:
         if self.reply.status:
             self._finish(keeps=self._keeps)
+
+    def _take_head(self) -> None:
+        """A status line with at least one header is an answer."""
+        if (status := self._parser.get_status_code()) >= 200:
+            self.reply.take_headers(self._lines)
+            self.reply.status = status
 
     def _finish(self, *, keeps: bool) -> None:
         if not self.done.done():

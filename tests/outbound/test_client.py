@@ -270,6 +270,12 @@ async def test_what_is_not_quite_http_is_an_answer(written: bytes, http: HttpCli
     assert (answer.status, answer.excerpt, answer.note) == (202, "ok", "")
 
 
+async def test_a_length_that_is_given_twice_is_no_reason_to_send_again(http: HttpClient, sink: HttpSink):
+    sink.answer = b"HTTP/1.1 202 OK\r\nX-Id: 7\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok"
+    answer = await http.request("POST", sink.url)
+    assert (answer.status, answer.headers["x-id"]) == (202, "7")
+
+
 @pytest.mark.parametrize("body", [b"", b"not this"])
 async def test_a_head_has_no_body(body: bytes, http: HttpClient, sink: HttpSink):
     sink.answer = (200, {}, body)
