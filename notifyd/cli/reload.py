@@ -20,19 +20,23 @@ from notifyd.store.notice import Notice
 PATIENCE = 60.0
 """Seconds to wait for the outcome."""
 
+QUIET = 2.0
+"""Seconds after which whoever waits is told so."""
+
 _LOOK = 0.05
 
 
-def reload(path: Path, patience: float = PATIENCE) -> None:
+def reload(path: Path, patience: float = PATIENCE, quiet: float = QUIET) -> None:
     """Reload, and say how it went. NotifydError where no daemon runs, or it refused its settings."""
     around, _ = load_around(path)  # what is wrong in it is for the daemon to say
     state = sqlite_path(around.daemon.state)
     lock = Lock(state)
     if not lock.held():
-        raise NotifydError(f"no daemon is running on the state DB {state}; `notifyd run` starts one")
+        moved = "where `daemon.state` was changed, restart the daemon that runs on the old one"
+        raise NotifydError(f"no daemon is running on the state DB {state}; `notifyd run` starts one; {moved}")
     before = notice.read(state)
     _signal(lock.pid)
-    outcome = _outcome(lock, state, before, patience)
+    outcome = _outcome(lock, state, before, patience, quiet)
     if outcome.problems:
         refusal = "the daemon refused the settings, and goes on with the old ones:"
         raise NotifydError("\n".join([refusal, *outcome.problems]))
@@ -68,15 +72,19 @@ def _signal(pid: str) -> None:
         raise lost from None
 
 
-def _outcome(lock: Lock, state: Path, before: Notice | None, patience: float) -> Notice:
+def _outcome(lock: Lock, state: Path, before: Notice | None, patience: float, quiet: float) -> Notice:
     """What the daemon says of the reload that it was just asked for."""
     seen = (before.pid, before.reloads) if before else (0, 0)
-    until = time.monotonic() + patience
-    while time.monotonic() < until:
+    began = time.monotonic()
+    said = False
+    while time.monotonic() < began + patience:
         now = notice.read(state)
         if now and (now.pid, now.reloads) != seen and now.reloads:
             return now
         if not lock.held():
             raise NotifydError("the daemon ended meanwhile; its log says why")
+        if not said and time.monotonic() > began + quiet:
+            said = True
+            complain(f"waiting for the daemon, process {lock.pid}, to take on the settings …")
         time.sleep(_LOOK)
     raise NotifydError(f"the daemon has not said within {patience:g} s what came of it; its log may")

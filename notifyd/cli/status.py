@@ -129,6 +129,8 @@ def _show_configs(found: Status) -> None:
         empty="no notification config is known yet",
     )
     written = " · ".join(f"{number} {state}" for state, number in found.deliveries.items()) or "none yet"
+    if found.config_books:
+        say(LEGEND)
     heading(f"Deliveries: {written}")
     if found.given_up:
         do = "`notifyd history --failed` has the errors; once mended: `notifyd retry --state dead`"
@@ -143,6 +145,14 @@ def _config_cells(book: ConfigBook) -> list[Cell]:
     pruned = book.counts.get("pruned")
     return [book.name, book.counts.get("offered", 0), *ends, *states, pruned, _balance(book.differences)]
 
+
+LEGEND = (
+    "in balance: offered = dropped (a filter said no) + folded (part of a streak that was told)"
+    " + held (a filter said later) + planned;"
+    " planned, closing (ends of what was told) and tests = the states of their deliveries + pruned;"
+    " gathering: a digest until its window ends"
+)
+"""What the columns mean, where they are seen."""
 
 _LANE_COLUMNS = ("config", "breaker", "failed", "since", "next try", "told as", "why")
 

@@ -149,7 +149,7 @@ def _joined(*parts: str | None) -> str | None:
 
 
 def _verdict_cells(verdict: ConfigVerdict) -> tuple[Cell, ...]:
-    until = f" (until {local(verdict.until)})" if verdict.until else ""
+    until = f" (until {local(verdict.until)})" if verdict.until and " until " not in verdict.reason else ""
     delivery = verdict.delivery
     state = _state(delivery) if delivery else None
     return (

@@ -222,7 +222,7 @@ class _Planner:
             # Everything of one group that was held leaves in one message, also where the window is zero.
             self.groups[key] = replace(self.groups.get(key, Group()), gathering=digest)
             self.plan.windows[key] = self.now + recipient.window
-        self._remember(finding, recipient, self._join(event, recipient, digest, f"held until now: {why}"))
+        self._remember(finding, recipient, self._join(event, recipient, digest, f"was held: {why}"))
 
     # -- closing and folding ---------------------------------------------------------------------
 

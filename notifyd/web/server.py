@@ -66,7 +66,9 @@ class HttpServer:
             return _unix(self.settings.socket) if self.settings.socket else _tcp(*self.settings.address or ("", 0))
         except OSError as error:
             listen, why = self.settings.listen, error.strerror or error
-            raise NotifydError(f"http.listen: {listen} cannot be used: {why}") from None
+            mend = "; another program, or another notifyd, listens there: end it, or name another port"
+            text = f"http.listen: {listen} cannot be used: {why}{mend if error.errno == errno.EADDRINUSE else ''}"
+            raise NotifydError(text) from None
 
     def _tls(self) -> ssl.SSLContext | None:
         try:

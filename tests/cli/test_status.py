@@ -6,18 +6,22 @@ import re
 import sqlite3
 from contextlib import closing
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from notifyd.cli.output import local
+from notifyd.cli.status import LEGEND
 from notifyd.clock import utc_now
 from notifyd.model import Outcome, Result
-from notifyd.store import trials
+from notifyd.store import audit, trials
 from notifyd.store.database import open_database
 from notifyd.store.lock import Lock
 from tests.cli.conftest import Notifyd, Past, from_beginning, hook
 from tests.sinks.log import JobLog, SyncLog
 from tests.system.site import Site
+
+GUIDE = (Path(__file__).parents[2] / "systemd" / "README.md").read_text()
 
 
 @pytest.fixture
@@ -231,3 +235,11 @@ def test_what_is_open_and_whether_it_can_recover(site: Site, jobs: JobLog, past:
         states.append(opened["state"])
         assert opened["state"] in notifyd("status").stdout
     assert states == ["is read", "is disabled: it waits", "was removed: it ends when a daemon starts"]
+
+
+@pytest.mark.usefixtures("lived")
+def test_the_words_of_the_books_are_explained_below_them(notifyd: Notifyd) -> None:
+    words = {*audit.EVENT_ENDS, "gathering", "closing", "tests", "pruned", "offered"}
+    assert words <= set(re.findall("[a-z]+", LEGEND))
+    assert LEGEND in notifyd("status").stdout
+    assert all(f"| {word} |" in GUIDE for word in (*audit.EVENT_ENDS, *audit.STATES, "offered", "pruned"))

@@ -362,7 +362,7 @@ def test_what_was_held_leaves_as_one_digest_for_each_group() -> None:
         (3, Reason.HELD, False),
         (1, Reason.HELD, False),
     ]
-    assert {d.reason for d in a_plan.decisions} == {"held until now: night"}
+    assert {d.reason for d in a_plan.decisions} == {"was held: night"}
 
 
 def test_also_where_the_window_is_zero() -> None:

@@ -214,7 +214,7 @@ def test_what_was_held_leaves_as_one_digest_and_the_books_stay_balanced(state: S
     state.later(0.1)
     assert state.send() == [["1", "2", "3"]]
     assert state.deliveries == [Delivery("ops", "held", "sent", 3)]
-    assert state.decided("1") == ("planned", "held until now: night")
+    assert state.decided("1") == ("planned", "was held: night")
     assert books.read(state.db)["config:ops"] == {"offered": 3, "held": 0, "planned": 3}
     state.check_books()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import signal
 import sqlite3
@@ -11,9 +12,12 @@ from contextlib import closing
 from shutil import copy2
 from typing import Any
 
+import pytest
 import tomli_w
 
+from notifyd.cli.reload import reload as reload_here
 from notifyd.daemon import Patience
+from notifyd.errors import NotifydError
 from tests.cli.conftest import Answer, aside
 from tests.sinks.http import HttpSink, Request
 from tests.sinks.log import JobLog
@@ -177,10 +181,9 @@ async def test_what_a_reload_would_change(site: Site, jobs: JobLog, sink: HttpSi
 async def test_without_a_daemon_there_is_nothing_to_reload(site: Site, jobs: JobLog) -> None:
     site.write(sources=[jobs.source("jobs")], notifications=[])
     answer = await reload(site)
-    assert (answer.exit_code, answer.stderr) == (
-        1,
-        f"no daemon is running on the state DB {site.state}; `notifyd run` starts one\n",
-    )
+    assert answer.exit_code == 1
+    assert answer.stderr.startswith(f"no daemon is running on the state DB {site.state}; `notifyd run` starts one; ")
+    assert answer.stderr.endswith("where `daemon.state` was changed, restart the daemon that runs on the old one\n")
 
 
 async def _get(port: int, path: str) -> Any:
@@ -189,3 +192,17 @@ async def _get(port: int, path: str) -> Any:
     answer = await reader.read()
     writer.close()
     return json.loads(answer.partition(b"\r\n\r\n")[2])
+
+
+async def test_whoever_waits_for_a_reload_is_told_so(
+    site: Site, jobs: JobLog, sink: HttpSink, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site.write(sources=[jobs.source("jobs")], notifications=[webhook("hook", sink.url)])
+    async with Process(site.file) as process:
+        os.kill(process.pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(NotifydError, match="has not said within"):
+                await asyncio.to_thread(reload_here, site.file, 0.4, 0.1)
+        finally:
+            os.kill(process.pid, signal.SIGCONT)
+    assert capsys.readouterr().err.count("waiting for the daemon, process ") == 1
