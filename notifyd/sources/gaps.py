@@ -30,6 +30,11 @@ LONGEST_STEP: Final = 60.0
 SETTLING: Final = 0.5
 """Seconds within which a writer that has just taken a key comes to be listed, where the list is not exact."""
 
+MERGED_RANGES: Final = 100
+"""The most ranges of gaps that are taken together: so each is held up by a bounded time."""
+
+_MERGED_AGE: Final = 10.0  # seconds from which on a gap is taken together with others
+_MERGED_APART: Final = 2.0  # the most seconds between the ages of two that are
 _RARELY: Final = 30.0  # seconds between two looks at an old gap
 _EVER_MORE_RARELY: Final = 0.1  # of a gap's age
 
@@ -129,6 +134,33 @@ def without(ranges: Iterable[Range], numbers: Sequence[int]) -> list[Range]:
         if first <= last:
             left.append((first, last))
     return left
+
+
+def merged(gaps: Iterable[Gap]) -> list[Gap]:
+    """The gaps, in their order, with neighbours of nearly one age as one: there may be thousands with a range each.
+
+    Such a gap is as old as its youngest part, and was looked at as long ago as any: it is waited for longer, not less.
+    """
+    found = list[Gap]()
+    for gap in gaps:
+        if found and _go_together(found[-1], gap):
+            one = found.pop()
+            age, unseen = min(one.age, gap.age), max(_since_look(one), _since_look(gap))
+            gap = replace(gap, ranges=(*one.ranges, *gap.ranges), age=age, looked=age - unseen)
+        found.append(gap)
+    return found
+
+
+def _go_together(one: Gap, other: Gap) -> bool:
+    if one.writers != other.writers or one.named != other.named or one.ranges[-1] >= other.ranges[0]:
+        return False
+    if one.looked is None or other.looked is None or min(one.age, other.age) < _MERGED_AGE:
+        return False
+    return abs(one.age - other.age) <= _MERGED_APART and len(one.ranges) + len(other.ranges) <= MERGED_RANGES
+
+
+def _since_look(gap: Gap) -> float:
+    return gap.age - (gap.looked or 0.0)
 
 
 def bounded(gaps: Sequence[Gap]) -> tuple[tuple[Gap, ...], int]:

@@ -20,7 +20,7 @@ from notifyd.settings import format_duration
 from notifyd.sources.batch import Batch, SetAside
 from notifyd.sources.database import Row, Writers
 from notifyd.sources.errors import SourceError
-from notifyd.sources.gaps import LONGEST_STEP, MOST_RANGES, Gap, Range, bounded, holes
+from notifyd.sources.gaps import LONGEST_STEP, MOST_RANGES, Gap, Range, bounded, holes, merged
 from notifyd.sources.mapping import Page, moment_of
 from notifyd.sources.marks import MARKED, Marks
 from notifyd.sources.place import Anchor, Begin, Place
@@ -303,7 +303,7 @@ class ByKey(Keyset):
             yield f"({' OR '.join(parts)})", parameters
 
     def _with_late(self, reached: Place, page: Page, late: _Late, limit: int, now: datetime) -> Batch:
-        gaps, given_up = bounded(late.left)
+        gaps, given_up = bounded(merged(late.left))
         place = replace(reached, gaps=gaps, read_at=now if gaps else None)
         notes = (_given_up(given_up, self._column),) if given_up and not self._said else ()
         self._said = self._said or bool(given_up)

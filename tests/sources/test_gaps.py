@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifyd.sources.database import Writers
-from notifyd.sources.gaps import MOST_RANGES, Gap, bounded, gap_of, holes, without
+from notifyd.sources.gaps import MERGED_RANGES, MOST_RANGES, Gap, bounded, gap_of, holes, merged, without
 from notifyd.sources.placeholders import formatted
 
 NUMBERS = st.sets(st.integers(1, 60)).map(sorted)
@@ -77,6 +78,31 @@ def test_an_old_gap_is_looked_at_ever_more_rarely() -> None:
             looks, gap = looks + 1, gap.after([], writers)
         gap = gap.older(1)
     assert 30 < looks < 70
+
+
+def test_gaps_of_nearly_one_age_are_taken_together_and_wait_no_less() -> None:
+    gaps = [Gap(((n, n),), frozenset(), age=1_000.0 - n, looked=990.0 - n, named=True) for n in range(0, 1_000, 2)]
+    together = merged(gaps)
+    assert [one for gap in together for one in gap.ranges] == [one for gap in gaps for one in gap.ranges]
+    assert len(together) < 15
+    for gap in together:
+        parts = [one for one in gaps if one.ranges[0] in gap.ranges]
+        assert (gap.age, len(parts) <= MERGED_RANGES) == (min(one.age for one in parts), True)
+        assert gap.looked == gap.age - 10
+
+
+def test_gaps_that_wait_for_others_are_not_taken_together() -> None:
+    one = Gap(((1, 1),), frozenset("a"), age=50.0, looked=50.0)
+    others = [
+        replace(one, ranges=((3, 3),), writers=frozenset("b")),
+        replace(one, ranges=((5, 5),), named=True),
+        replace(one, ranges=((7, 7),), age=47.0),
+        replace(one, ranges=((9, 9),), looked=None),
+    ]
+    for other in others:
+        assert merged([one, other]) == [one, other]
+    young = [Gap(((n, n),), frozenset(), age=1.0, looked=1.0) for n in (1, 3)]
+    assert merged(young) == young
 
 
 def test_the_oldest_ranges_are_given_up_first() -> None:
