@@ -28,6 +28,7 @@ import pluggy
 from pydantic import TypeAdapter
 
 from notifyd.api import API_VERSION, Channel, Filter, Options, hooks
+from notifyd.api.files import opened
 from notifyd.errors import text_of
 
 GROUP = "notifyd"
@@ -169,7 +170,12 @@ class _FileLoader(importlib.machinery.SourceFileLoader):
     """
 
     def get_code(self, fullname: str) -> CodeType:
-        return self.source_to_code(self.get_data(self.path), self.path)
+        try:
+            with opened(Path(self.path)) as file:
+                source = file.read()
+        except OSError as error:
+            raise error.with_traceback(None) from None  # no place in the plugin is to blame
+        return self.source_to_code(source, self.path)
 
     def load(self) -> ModuleType:
         spec = importlib.util.spec_from_loader(self.name, self)

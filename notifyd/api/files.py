@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import ssl
+import stat
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, BinaryIO
 
 from pydantic import AfterValidator, ValidationInfo
 
@@ -41,9 +44,22 @@ def _no_password() -> str:
     raise ValueError("the key of the client certificate is encrypted; give one that is not, readable by notifyd alone")
 
 
+def opened(path: Path) -> BinaryIO:
+    """A regular file, to be read; OSError for a pipe or a device, which might be waited for without an end."""
+    file = open(path, "rb", opener=_at_once)  # noqa: SIM115 - Path.open takes no opener
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return file
+
+
+def _at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 def _check_readable(path: Path) -> None:
     try:
-        with path.open("rb") as file:
+        with opened(path) as file:
             file.read(1)
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}") from None

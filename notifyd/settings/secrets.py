@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Mapping
 from pathlib import Path
+
+from notifyd.api.files import opened
 
 REFERENCES = ("env", "file", "credential")
 """The ways to say where a secret is."""
@@ -64,17 +64,10 @@ class SecretResolver:
         )
 
 
-def _at_once(path: str, flags: int) -> int:
-    """A pipe that nobody writes to would be waited for without an end."""
-    return os.open(path, flags | os.O_NONBLOCK)
-
-
 def _read(path: Path) -> str:
     """The text of a file without the line end that editors add."""
     try:
-        with open(path, "rb", opener=_at_once) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise ValueError(f"{path} is not a regular file")
+        with opened(path) as file:
             content = file.read(_LARGEST + 1)
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}") from None

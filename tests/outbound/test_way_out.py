@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import ssl
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -127,6 +128,10 @@ def test_a_file_that_cannot_be_read_is_named(key: str, tmp_path: Path):
         (key, f"Value error, {tmp_path}/none cannot be read: no such file or directory")
     ]
     assert problems(**{key: tmp_path}) == [(key, f"Value error, {tmp_path} cannot be read: is a directory")]
+    os.mkfifo(tmp_path / "pipe")
+    assert problems(**{key: tmp_path / "pipe"}) == [
+        (key, f"Value error, {tmp_path}/pipe cannot be read: not a regular file")
+    ]
     assert problems(**{key: "pem/ca.pem"}) == [(key, "Value error, must be an absolute path")]
 
 

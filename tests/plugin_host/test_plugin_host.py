@@ -306,6 +306,12 @@ def test_a_bad_plugin_is_one_clear_line(source: str, expected: str, drop_in: Dro
     assert {"slack", "webhook"} <= set(registry.channels), "the others stay"
 
 
+def test_a_pipe_is_no_plugin_and_nobody_waits_for_it(drop_in: DropIn, tmp_path: Path):
+    drop_in()
+    os.mkfifo(tmp_path / "plugins/pager.py")
+    assert only_problem(drop_in()) == f"{tmp_path}/plugins/pager.py: could not be loaded: not a regular file"
+
+
 def test_a_bad_installed_plugin_is_named_and_the_good_one_beside_it_works(install: Install):
     install("acme-pager", "1.2", {"pager": "acme_pager"}, acme_pager=CHANNEL)
     install("acme-fax", "0.1", {"fax": "acme_fax", "gone": "acme_gone"}, acme_fax="import fax_machine")
