@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from notifyd.settings.columns import Column
 from notifyd.sources import Source
 from tests.sources import servers
 from tests.sources.logs import JOBS, JOBS_MAPPING, NOW, Log, read_all
@@ -110,6 +111,17 @@ def test_gaps_are_counted(postgres: Server, tmp_path: Path) -> None:
     cursor = read_all(source)[1]
     assert source.about(cursor, datetime.now(UTC)).gaps == 1
     slow.close()
+    source.close()
+
+
+@pytest.mark.parametrize("end", [False, True])
+def test_a_server_whose_rows_nothing_tells_apart_is_told_so_too(server: Server, tmp_path: Path, end: bool) -> None:
+    create(server)
+    source = source_of(server, tmp_path)
+    bare = {"run_id": None, "updated_at": None, "finished_at": Column("changed") if end else None}
+    columns = source.settings.columns.model_copy(update=bare)
+    source.settings = source.settings.model_copy(update={"columns": columns})
+    assert (UNNOTICED in source.about(None, NOW).text) is not end
     source.close()
 
 
