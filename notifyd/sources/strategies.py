@@ -125,7 +125,10 @@ def _together(log: SyncLog, texts: list[str], needed: list[str]) -> str | None:
 
 
 def _kept(settings: SourceSettings) -> list[str]:
-    mapped = [name for name in _KEPT if getattr(settings.columns, name) is not None]
+    """The fields that a row keeps; a time that is touched again and again is none, whatever it is mapped as."""
+    columns = settings.columns
+    touched = [column for column in (columns.updated_at, columns.heartbeat_at) if column is not None]
+    mapped = [name for name in _KEPT if getattr(columns, name) not in (None, *touched)]
     return [name for name in mapped if name in _KEPT[:2]] or mapped
 
 
@@ -136,4 +139,4 @@ def _texts(log: SyncLog, settings: SourceSettings, fields: Sequence[str]) -> lis
 
 def _tells_apart(settings: SourceSettings) -> bool:
     """Whether what a row keeps is hardly ever the same in another one: a schedule alone is."""
-    return any(getattr(settings.columns, name) is not None for name in _KEPT[:3])
+    return any(name in _KEPT[:3] for name in _kept(settings))

@@ -192,6 +192,20 @@ def test_rows_of_which_some_are_as_they_were_are_the_same_log(server: Server, so
     assert source.read(batch.cursor, NOW).epoch == 0, "what each read has seen counts, not what the first one did"
 
 
+def test_a_time_that_is_touched_while_rows_run_makes_them_no_others(server: Server, tmp_path: Path) -> None:
+    create(server)
+    source = source_of(server, tmp_path)
+    beats = {"occurred_at": source.settings.columns.updated_at, "heartbeat_at": source.settings.columns.updated_at}
+    columns = source.settings.columns.model_copy(update={"run_id": None, **beats})
+    source.settings = source.settings.model_copy(update={"columns": columns})
+    written(server, "one", "two")
+    _, cursor = read_all(source)
+    server.run("UPDATE jobs SET changed = '2026-11-24 20:00:30'")
+    batch = source.read(cursor, NOW)
+    assert (batch.epoch, batch.notes) == (0, ())
+    source.close()
+
+
 # -- what the database shows of its writers ------------------------------------------------------------
 
 
