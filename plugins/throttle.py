@@ -24,7 +24,7 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 By = Literal["event_type", "connector_id", "entity_type", "error_type", "tenant_id", "schedule_id", "source"]
 
 
-_FORM = "^([0-9]{1,6}d)?([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?$"
+_FORM = "^(?=.*[1-9])([0-9]{1,6}d)?([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?$"
 
 
 def _period(text: str) -> timedelta:
@@ -32,7 +32,7 @@ def _period(text: str) -> timedelta:
 
 
 def _duration(text: str) -> str:
-    if not re.fullmatch(_FORM, text) or not _period(text):
+    if not re.fullmatch(_FORM, text):
         raise ValueError('is not a duration such as "30s", "10m", "1h30m" or "1d"')
     return text
 
