@@ -335,6 +335,7 @@ class Notification:
                 "reason": self.reason.value,
                 "count": self.count,
                 "missed": self.missed,
+                "thread": self.thread,
                 "first_at": rfc3339(self.first_at),
                 "last_at": rfc3339(self.last_at),
                 "events": [event.as_json() for event in self.events],

@@ -14,6 +14,7 @@ from notifyd.api.http import Answer, Http, HttpOptions
 from notifyd.api.options import SETTINGS_ONLY, TARGET, Form, Options, Secret, SecretUrl
 from notifyd.expression import compile_pattern
 from notifyd.model import (
+    Closes,
     Drop,
     Event,
     EventType,
@@ -37,6 +38,7 @@ __all__ = [
     "CaFile",
     "Channel",
     "CheckContext",
+    "Closes",
     "Context",
     "Drop",
     "Event",

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from notifyd.core.describe import ACTIONS, SEVERITIES, digest
-from notifyd.model import Closes, Event, EventType, Notification, Reason
+from notifyd.model import SYSTEM_EVENTS, Closes, Event, EventType, Notification, Reason
 
 _AT = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)
 _RUN = {"connector_id": "quickbooks", "tenant_id": "acme", "schedule_id": "nightly", "run_id": "4711", "source": "shop"}
@@ -101,12 +101,14 @@ EVENTS: Mapping[EventType, Event] = {
     )
 }
 
+_WITH_AN_END = SYSTEM_EVENTS | {EventType.CONSECUTIVE_FAILURES, EventType.STUCK_RUN}
 _REASONS = {EventType.RECOVERED: Reason.RECOVERY, EventType.TEST: Reason.TEST}
 
 
 def _alone(event: Event) -> Notification:
     reason = _REASONS.get(event.event_type, Reason.FIRST)
-    return Notification("sample", "ops-mail", reason, event, (event,), 1, _AT, _AT)
+    thread = event.closes.id if event.closes else event.id if event.event_type in _WITH_AN_END else None
+    return Notification("sample", "ops-mail", reason, event, (event,), 1, _AT, _AT, thread)
 
 
 def _together() -> Notification:

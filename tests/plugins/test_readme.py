@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from notifyd.api.hooks import notifyd_channels, notifyd_filters
 from notifyd.core.retry import DAY, WAITS
 from notifyd.outbound import Dialer, Guard, HttpClient
 from notifyd.plugin_host import Registry, discover
+from notifyd.render.samples import SAMPLES
 from notifyd.settings import load
 from tests.sinks.context import NOW, TestContext, a_notification, an_event
 from tests.sinks.http import HttpSink
@@ -64,7 +66,8 @@ def names_in_table(heading: str) -> list[str]:
 
 
 def test_every_block_of_code_is_executed_by_a_test_here():
-    assert [name for name, _ in PYTHON] == ["gotify.py", "test_gotify.py", "logbook.py", "graphite.py", "night.py"]
+    files = ["gotify.py", "test_gotify.py", "alarms.py", "logbook.py", "graphite.py", "night.py"]
+    assert [name for name, _ in PYTHON] == files
     assert len(RECEIVER) == 1
     assert len(TOML) == 2
     assert README.count("```") == 2 * (len(PYTHON) + len(RECEIVER) + len(TOML) + 3), "commands, a report, signatures"
@@ -119,6 +122,22 @@ def test_the_settings_beside_it_are_right(plugins_dir: Path, tmp_path: Path):
         {"url": "https://push.example.com/message", "token": "s3cret"}
     )
     assert config.timeout == timedelta(seconds=30), "which the page promises"
+
+
+async def test_what_is_opened_is_taken_down_on_recovery(registry: Registry):
+    problem = SAMPLES["consecutive_failures"]
+    both = replace(problem, events=(problem.event, kit.A_RECOVERY.event), count=2)
+    async with HttpSink() as sink, contextlib.aclosing(HttpClient(timeout=5)) as http:
+        alarms = channel(registry, "alarms", url=sink.url)
+        for notification in (problem, kit.A_RECOVERY, both, kit.A_TEST):
+            await alarms.send(notification, TestContext(notification, http=http))
+        sink.answer = 404
+        await alarms.send(kit.A_RECOVERY, TestContext(kit.A_RECOVERY, http=http))
+        with pytest.raises(Reject):
+            await alarms.send(problem, TestContext(problem, http=http))
+    asked = [(request.method, request.path.rpartition("/")[2]) for request in sink.requests]
+    name = problem.event.id
+    assert asked[:4] == [("PUT", name), ("DELETE", name), ("DELETE", name), ("PUT", a_notification().id)]
 
 
 async def test_the_channel_without_http_writes_and_says_what_is_wrong(registry: Registry, tmp_path: Path):

@@ -86,6 +86,7 @@ async def test_the_body_is_the_event_and_its_notification(sink: HttpSink):
             "reason": "first",
             "count": 1,
             "missed": 0,
+            "thread": None,
             "first_at": "2026-11-24T21:00:00.000000Z",
             "last_at": "2026-11-24T21:00:00.000000Z",
             "events": [{key: value for key, value in request.json().items() if key != "notification"}],
