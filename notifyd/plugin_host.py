@@ -17,6 +17,7 @@ import importlib.util
 import inspect
 import re
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -25,6 +26,7 @@ from types import CodeType, ModuleType
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 import pluggy
+import structlog
 from pydantic import TypeAdapter
 
 from notifyd.api import API_VERSION, Channel, Filter, Options, hooks
@@ -33,6 +35,9 @@ from notifyd.errors import text_of
 
 GROUP = "notifyd"
 """The entry-point group in which an installed package announces its plugin."""
+
+PATIENCE = 5.0
+"""Seconds after which it is said which plugin is still being loaded: nothing can stop it, and everything waits."""
 
 Kind = Literal["channel", "filter"]
 P = TypeVar("P", bound="Channel[Any] | Filter[Any]")
@@ -81,12 +86,13 @@ class Registry:
         return str(problem) if problem else None
 
 
-def discover(plugins_dir: Path | None) -> Registry:
-    """Load every installed and every drop-in plugin; never raises for a bad one."""
+def discover(plugins_dir: Path | None, patience: float = PATIENCE) -> Registry:
+    """Load every installed and every drop-in plugin; never raises for a bad one, and names one that takes long."""
     findings = _Findings()
     with contextlib.redirect_stdout(sys.stderr):  # what a plugin prints is no part of what a command prints
         for candidate in [*_installed(), *_dropped_in(plugins_dir, findings)]:
-            _collect(candidate, findings)
+            with _named_after(patience, candidate.origin):
+                _collect(candidate, findings)
     return replace(findings.registry(), plugins_dir=plugins_dir)
 
 
@@ -188,6 +194,26 @@ class _FileLoader(importlib.machinery.SourceFileLoader):
             sys.modules.pop(self.name, None)
             raise
         return module
+
+
+@contextlib.contextmanager
+def _named_after(seconds: float, origin: str) -> Iterator[None]:
+    """Say which plugin is at work in here, if it still is after so long."""
+    timer = threading.Timer(seconds, _name, (origin, seconds))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _name(origin: str, seconds: float) -> None:
+    mend = "a plugin should do its work in open(), not where it is imported"
+    if structlog.is_configured():
+        structlog.get_logger("notifyd.plugins").warning("a plugin is still being loaded", plugin=origin, mend=mend)
+    else:
+        sys.stderr.write(f"{origin} is still being loaded after {seconds:g} s; {mend}\n")
 
 
 # What a plugin hands over

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -310,6 +311,31 @@ def test_a_pipe_is_no_plugin_and_nobody_waits_for_it(drop_in: DropIn, tmp_path: 
     drop_in()
     os.mkfifo(tmp_path / "plugins/pager.py")
     assert only_problem(drop_in()) == f"{tmp_path}/plugins/pager.py: could not be loaded: not a regular file"
+
+
+def test_one_that_takes_long_to_load_is_named_while_it_does(tmp_path: Path):
+    """It waits here for its name to be said: nothing but that lets it end."""
+    origin = tmp_path / "pager.py"
+    origin.write_text(CHANNEL + WAITS_FOR_ITS_NAME)
+    load = (
+        "from pathlib import Path; from notifyd.plugin_host import discover\n"
+        f"assert 'pager' in discover(Path({str(tmp_path)!r}), 0.05).channels"
+    )
+    with (tmp_path / "said").open("w") as said:
+        environ = os.environ | {"SAID": str(tmp_path / "said")}
+        done = subprocess.run([sys.executable, "-c", load], stderr=said, env=environ, timeout=30, check=False)
+    assert done.returncode == 0
+    (line,) = [line for line in (tmp_path / "said").read_text().splitlines() if str(origin) in line]
+    assert line == (
+        f"{origin} is still being loaded after 0.05 s; a plugin should do its work in open(), not where it is imported"
+    )
+
+
+WAITS_FOR_ITS_NAME = """
+import os, time
+while "still being loaded" not in open(os.environ["SAID"]).read():
+    time.sleep(0.01)
+"""
 
 
 def test_a_bad_installed_plugin_is_named_and_the_good_one_beside_it_works(install: Install):
