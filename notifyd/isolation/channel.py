@@ -15,6 +15,7 @@ from notifyd.api import Options as AnyOptions
 from notifyd.api.options import with_secrets
 from notifyd.isolation import wire
 from notifyd.isolation.process import Process
+from notifyd.observe.printed import Few
 
 GRACE = 1.0
 """Seconds that a process has to end an attempt that was cancelled, before it is killed."""
@@ -172,7 +173,7 @@ class IsolatedChannel(Channel[AnyOptions]):
 
     async def _spawned(self) -> Process:
         """A process. One that comes when nobody waits for it any more is ended."""
-        spawning = self._spawning = asyncio.create_task(Process.start(self._heard, self._printed))
+        spawning = self._spawning = asyncio.create_task(Process.start(self._heard, Few(self._printed, self._left_out)))
         try:
             process = await asyncio.shield(spawning)
         except asyncio.CancelledError:
@@ -210,6 +211,9 @@ class IsolatedChannel(Channel[AnyOptions]):
 
     def _printed(self, line: str) -> None:
         self._log.info("the channel printed", text=line)
+
+    def _left_out(self, lines: int) -> None:
+        self._log.warning(f"{lines} more lines that it printed are left out", lines=lines)
 
     # -- what it says ----------------------------------------------------------------------------
 

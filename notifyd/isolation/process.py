@@ -13,8 +13,8 @@ from contextlib import suppress
 from typing import Any, Self
 
 from notifyd.isolation import wire
+from notifyd.observe.printed import Few
 
-_SPOKEN = 20
 _LONGEST_LINE = 500
 _GOODBYE = 2.0
 _AT_ONCE = 100
@@ -22,11 +22,10 @@ _BREATH = 0.01
 _TAIL = 4096
 
 Hears = Callable[[dict[str, Any]], None]
-Says = Callable[[str], None]
 
 
 class Process:
-    """A process that runs. `hears` is called with each message of its, `printed` with the lines that it prints."""
+    """A process that runs. `hears` is called with each message of its, its lines go to `printed`."""
 
     def __init__(
         self,
@@ -34,7 +33,7 @@ class Process:
         streams: tuple[asyncio.StreamReader, asyncio.StreamWriter],
         files: socket.socket,
         hears: Hears,
-        printed: Says,
+        printed: Few,
     ) -> None:
         self._child, self.files = child, files
         self._reader, self._writer = streams
@@ -43,7 +42,7 @@ class Process:
         self._reading = asyncio.create_task(self._read_output(printed), name=f"read from {child.pid}")
 
     @classmethod
-    async def start(cls, hears: Hears, printed: Says) -> Self:
+    async def start(cls, hears: Hears, printed: Few) -> Self:
         """Start one, and listen to it."""
         speech, its_speech = socket.socketpair()
         files, its_files = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -114,18 +113,18 @@ class Process:
         except (wire.Nonsense, LookupError, TypeError, ValueError, AttributeError) as error:
             self.kill(f"it sent what nobody understands ({error})")
 
-    async def _read_output(self, printed: Says) -> None:
+    async def _read_output(self, printed: Few) -> None:
         """What it prints is logged, but no more of it than anyone reads; the rest is read slowly, and dropped."""
         assert self._child.stdout is not None  # noqa: S101 - it was asked for
-        spoken = 0
         while chunk := await self._child.stdout.read(65_536):
             shown = chunk[-_TAIL:].decode(errors="replace").splitlines()[len(chunk) > _TAIL :]  # not half a line
+            printed.leave_out(chunk[:-_TAIL].count(b"\n"))
             lines = [line.strip() for line in shown if line.strip()]
-            for line in lines[: max(0, _SPOKEN - spoken)]:
-                printed(line[:_LONGEST_LINE])
-            spoken += len(lines)
+            for line in lines:
+                printed.add(line[:_LONGEST_LINE])
             self._last_words = lines[-1][:_LONGEST_LINE] if lines else self._last_words
             await asyncio.sleep(_BREATH)
+        printed.tell()
 
 
 def _how(status: int) -> str:

@@ -214,16 +214,17 @@ async def test_a_standstill_of_no_plugin_is_said_too(said: Said) -> None:
     assert "it blocked the daemon for 0." in notes[0][1]
 
 
-def test_what_is_printed_is_said_line_by_line_and_not_without_end(said: Said) -> None:
-    out = Printed()
+async def test_what_is_printed_is_said_line_by_line_and_not_without_end(said: Said) -> None:
+    out = Printed(window=1)
     print("one\ntw", end="", file=out)
     print("o", file=out)
     assert [line["text"] for line in said("printed")] == ["one", "two"]
-    for _ in range(1000):
-        print("x" * 10_000, file=out)
+    with at_work("ops", ()):
+        print(*("x" * 10_000 for _ in range(1000)), sep="\n", file=out)
     lines = said("printed")
     assert len(lines) == MOST
     assert len(lines[-1]["text"]) == 500
+    await until(lambda: said("982 more lines that were printed are left out", config="ops"))
 
 
 def test_a_secret_of_several_lines_is_masked_line_by_line_and_nobody_elses_words_are_touched(said: Said) -> None:

@@ -250,6 +250,8 @@ async def test_what_it_prints_is_in_the_log_but_not_all_of_it(isolated: Isolated
     lines = said("the channel printed", config="ops")
     assert 1 <= len(lines) <= 20
     assert lines[0]["text"] == "la la la"
+    left_out = sum(line["lines"] for line in said("more lines that it printed are left out", config="ops"))
+    assert len(lines) + left_out > 49_000, "but for what is cut in two"
 
 
 async def test_the_traceback_is_in_the_log_and_not_in_the_history(isolated: Isolated, said: Said) -> None:
