@@ -19,6 +19,6 @@ class NotifydError(Exception):
 def text_of(error: BaseException) -> str:
     """What an exception of a plugin's says; only its kind, where its text fails too."""
     try:
-        return f"{type(error).__name__}: {error}"
+        return f"{type(error).__name__}: {error}".removesuffix(": ")
     except BaseException:
         return type(error).__name__

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import sys
 import traceback
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -11,6 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
+from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
@@ -44,6 +46,13 @@ log = structlog.get_logger("notifyd.lane")
 
 class TooManyLeft(Exception):
     """Nothing more is begun with a channel that never ends."""
+
+
+class Trouble(NamedTuple):
+    """What is wrong with a step of a channel's, and the traceback where it is a bug."""
+
+    text: str
+    where: str = ""
 
 
 class Checked(NamedTuple):
@@ -87,10 +96,14 @@ class Lane:
     async def open(self, within: float = math.inf) -> bool:
         """Let the channel make its connections; whether it could. One that cannot is used all the same: its attempts
         show what it can do. The same trouble is said once, however often it is tried."""
-        before, self.unopened = self.unopened, await self._trouble(self.channel.open, within) or ""
-        if self.unopened and self.unopened != before:
+        trouble = await self._trouble(self.channel.open, within)
+        before, self.unopened = self.unopened, trouble.text if trouble else ""
+        if trouble and trouble.text != before:
             mend = "mend what it names, or the config's options; it is tried again, and reload tries at once"
-            self.log.error("the channel did not open", channel=self.notification_type, why=self.unopened, mend=mend)
+            bug = {"traceback": trouble.where} if trouble.where else {}
+            self.log.error(
+                "the channel did not open", channel=self.notification_type, why=trouble.text, mend=mend, **bug
+            )
         elif before and not self.unopened:
             self.log.info("the channel is open after all", channel=self.notification_type)
         return not self.unopened
@@ -98,7 +111,7 @@ class Lane:
     async def close(self, within: float = math.inf) -> None:
         """Let the channel and its HTTP connections go."""
         if trouble := await self._trouble(self.channel.close, within):
-            self.log.warning("the channel did not close", why=trouble)
+            self.log.warning("the channel did not close", why=trouble.text)
         await self.http.aclose()
 
     async def check(self, now: datetime, timeout: float) -> Checked | None:
@@ -113,20 +126,31 @@ class Lane:
             found.append(await self.channel.check(ctx))
 
         trouble = await self._trouble(step, timeout)
-        return Checked(trouble is None, self._clean(plain(trouble or next(iter(found), None) or "")))
+        return Checked(trouble is None, self._clean(plain(trouble.text if trouble else next(iter(found), None) or "")))
 
-    async def _trouble(self, step: Callable[[], Awaitable[None]], within: float) -> str | None:
+    async def _trouble(self, step: Callable[[], Awaitable[None]], within: float) -> Trouble | None:
         """What went wrong with a step of the channel's, which may take as long as an attempt; None if nothing did."""
         seconds = min(within, self.timeout.total_seconds())
         with self._at_work():
             ended = await self.patience.ended(step, seconds)
         if ended.left_behind:
-            return f"not done within {seconds:g} s; {_LEFT_BEHIND}"
+            return Trouble(f"not done within {seconds:g} s; {_LEFT_BEHIND}")
         if (error := ended.error) is None:
             return None
         if ended.late:
-            return f"not done within {seconds:g} s"
-        return self._clean(_said(error))
+            return Trouble(f"not done within {seconds:g} s")
+        if isinstance(error, Retry | Reject):
+            return Trouble(self._clean(_said(error)))
+        return Trouble(self._clean(_said(error) + self._place_of(error)), self._traceback(error))
+
+    def _place_of(self, error: BaseException) -> str:
+        """The line of the channel's own file that it came from, as " (pager.py:3)"; nothing of an isolated one's."""
+        own = getattr(sys.modules.get(type(self.channel).__module__), "__file__", None)
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == own]
+        return f" ({Path(own).name}:{lines[-1]})" if own and lines and not isinstance(error, Died) else ""
+
+    def _traceback(self, error: BaseException) -> str:
+        return self._clean("".join(traceback.format_exception(error)))
 
     @property
     def capacity(self) -> Capacity:
@@ -208,8 +232,7 @@ class Lane:
         return self._outcome(Result.BUG, f"bug in the channel {kind} of {self.recipient.name}: {late}")
 
     def _bug(self, notification: Notification, error: BaseException) -> Outcome:
-        where = self._clean("".join(traceback.format_exception(error)))
-        self.log.error("the channel has a bug", delivery=notification.id, traceback=where)
+        self.log.error("the channel has a bug", delivery=notification.id, traceback=self._traceback(error))
         return self._outcome(Result.BUG, f"bug in the channel: {_said(error)}")
 
     def _at_work(self) -> AbstractContextManager[None]:

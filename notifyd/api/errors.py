@@ -12,6 +12,8 @@ class Retry(NotifydError):
 
     def __init__(self, reason: str, after: float | None = None, *, status_code: int | None = None) -> None:
         super().__init__(reason)
+        if not (after is None or isinstance(after, int | float)):
+            raise TypeError(f"Retry(after={after!r}): it is a number of seconds, or None")
         self.reason = reason
         self.after = after
         self.status_code = status_code

@@ -161,7 +161,7 @@ async def test_one_that_does_not_open_is_said_once_and_tried_again(
     async with running() as daemon:
         (trouble,) = daemon.health.unopened_channels()
         assert trouble == "the channel of bad did not open, and is tried again: " + daemon.roster.unopened["bad"]
-        assert trouble.endswith("OSError: will not open")
+        assert trouble.endswith("OSError: will not open" + (" (chaos.py:45)" if not isolate else ""))
         await daemon.reload(site.settings())
         assert daemon.health.unopened_channels() == [trouble]
         lane = next(iter(daemon.roster.lanes.values()))

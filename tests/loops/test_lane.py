@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -171,10 +172,22 @@ async def test_also_where_its_error_has_no_text() -> None:
 
 async def test_what_a_plugin_puts_into_its_errors_is_made_fit_to_keep() -> None:
     reason: Any = ConnectionResetError("reset by peer")
-    for after in ("soon", timedelta(seconds=5), float("nan"), float("inf"), None):
+    for after in (float("nan"), float("inf"), None):
         outcome = await raised(Retry(reason, after=after, status_code="503"))  # type: ignore[arg-type]
         assert outcome == Outcome(Result.RETRY, "reset by peer")
     assert await raised(Reject(None)) == Outcome(Result.REJECTED, "None")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("after", ["soon", timedelta(seconds=5)])
+async def test_a_wait_that_is_no_number_is_a_bug(after: Any) -> None:
+    async def send(notification: Notification, ctx: Context) -> None:
+        raise Retry("later", after=after)
+
+    outcome = await attempt(send)
+    assert outcome.result is Result.BUG
+    assert (
+        outcome.reason == f"bug in the channel: TypeError: Retry(after={after!r}): it is a number of seconds, or None"
+    )
 
 
 async def test_a_reason_is_not_a_book() -> None:
@@ -318,8 +331,19 @@ async def test_a_channel_that_does_not_open_or_close_stops_nothing(error: BaseEx
     await tried.close()
     (opening,), (closing,) = said("the channel did not open"), said("the channel did not close")
     assert opening["why"] == closing["why"]
+    assert re.fullmatch(r"\w+(: .+)? \(test_lane.py:\d+\)", opening["why"])
+    assert "raise error" in opening["traceback"]
     assert opening["why"].startswith(type(error).__name__)
     assert TOKEN not in str(opening)
+
+
+async def test_what_a_channel_says_on_purpose_when_it_opens_has_no_traceback(said: Said) -> None:
+    async def fail() -> None:
+        raise Retry("not yet")
+
+    await lane(Steps(fail).channel()).open()
+    (line,) = said("the channel did not open")
+    assert (line["why"], "traceback" in line) == ("not yet", False)
 
 
 async def test_nor_does_one_that_hangs(said: Said) -> None:
@@ -407,15 +431,16 @@ async def test_a_check_uses_the_network_and_says_what_it_saw(sink: HttpSink) -> 
     [
         (Reject(f"the login {TOKEN} is refused"), "the login <secret> is refused"),
         (Retry("connection refused"), "connection refused"),
-        (KeyError("oops"), "KeyError: 'oops'"),
-        (SystemExit(2), "SystemExit: 2"),
+        (KeyError("oops"), "KeyError: 'oops' (test_lane.py:LINE)"),
+        (SystemExit(2), "SystemExit: 2 (test_lane.py:LINE)"),
     ],
 )
 async def test_a_check_that_raises_says_what_is_wrong(error: BaseException, text: str) -> None:
     async def check(ctx: CheckContext) -> None:
         raise error
 
-    assert await checked(check) == (False, text)
+    line = str(check.__code__.co_firstlineno + 1)
+    assert await checked(check) == (False, text.replace("LINE", line))
 
 
 async def test_a_check_that_hangs_has_an_end() -> None:

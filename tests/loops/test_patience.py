@@ -110,7 +110,7 @@ async def test_who_cancels_the_task_that_it_runs_in_has_a_bug() -> None:
 
     async with tried(send) as one:
         outcome = await attempt(one)
-        assert (outcome.result, outcome.reason) == (Result.BUG, "bug in the channel: CancelledError: ")
+        assert (outcome.result, outcome.reason) == (Result.BUG, "bug in the channel: CancelledError")
 
 
 async def test_who_cancels_it_and_returns_has_sent() -> None:
