@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from notifyd.cli.options import WrongUse
-from notifyd.cli.output import complain, print_json, say, took
+from notifyd.cli.output import complain, local, print_json, say, took
 from notifyd.cli.person import person
 from notifyd.clock import utc_now
 from notifyd.errors import NotifydError
@@ -60,7 +60,8 @@ def trial(path: Path, name: str, *, as_json: bool) -> None:
                 lock.release()
         else:
             attempt = wait(db, chosen)
-    _say(attempt, as_json=as_json)
+        again = _again(db, attempt)
+    _say(attempt, again, as_json=as_json)
 
 
 def _written(settings: Settings, name: str) -> Chosen | None:
@@ -99,14 +100,22 @@ def _begin(db: Database, identity: str, name: str, now: datetime) -> str:
         return trials.begin(db, identity, name, now)
 
 
-def _say(attempt: Attempt, *, as_json: bool) -> None:
+def _again(db: Database, attempt: Attempt) -> datetime | None:
+    """When it is tried again; None where it is not."""
+    delivery = reads.delivery(db, attempt.delivery_id)
+    return delivery.due_at if delivery and delivery.state == "retrying" else None
+
+
+def _say(attempt: Attempt, again: datetime | None, *, as_json: bool) -> None:
     if as_json:
         print_json(reads.as_json(attempt))
     elif attempt.success:
         status = f", HTTP {attempt.status_code}" if attempt.status_code else ""
         say(f"sent to {attempt.config_name} ({attempt.notification_type}) in {took(attempt.duration_ms)}{status}")
     if not attempt.success:
-        raise NotifydError(f"not sent to {attempt.config_name} ({attempt.notification_type}): {attempt.error}")
+        failed, then = ("not sent yet", f"tried again at {local(again)}") if again else ("not sent", "not tried again")
+        to = f"{attempt.config_name} ({attempt.notification_type})"
+        raise NotifydError(f"{failed} to {to}: {attempt.error}; it is {then}")
 
 
 # -- where no daemon is alive ------------------------------------------------------------------------

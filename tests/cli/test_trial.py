@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import signal
 import subprocess
@@ -102,6 +103,7 @@ def test_a_failure_is_said_and_not_tried_again(site: Site, sink: HttpSink, notif
     assert (answer.exit_code, answer.stdout) == (1, "")
     assert answer.stderr.startswith("not sent to hook (webhook): ")
     assert str(status) in answer.stderr
+    assert answer.stderr.endswith("; it is not tried again\n")
     assert site.states("hook") == ["dead"]
     assert notifyd("retry", "--state", "dead").stdout == "nothing to send again\n"
     failed = notifyd("test", "hook", "--json")
@@ -136,7 +138,9 @@ def test_a_bug_in_a_channel_is_said_with_its_traceback_in_the_log(site: Site, tm
     site.write(sources=[], notifications=[config], daemon={"plugins_dir": str(tmp_path)})
     answer = notifyd("test", "buggy")
     assert (answer.exit_code, answer.stdout) == (1, "")
-    assert answer.stderr.splitlines()[-1] == "not sent to buggy (buggy): bug in the channel: LookupError: oops"
+    assert answer.stderr.splitlines()[-1] == (
+        "not sent to buggy (buggy): bug in the channel: LookupError: oops; it is not tried again"
+    )
 
 
 @pytest.mark.usefixtures("known")
@@ -201,15 +205,22 @@ async def test_beside_a_daemon_it_goes_through_its_outbox(site: Site, jobs: JobL
             answer = await aside("test", "hook", site=site)
             sink.answer = 410
             refused = await aside("test", "hook", site=site)
+            sink.answer = 503
+            later = await aside("test", "hook", site=site)
             site.write(sources=[jobs.source("jobs")], notifications=[config, hook("new")])
             unknown = await aside("test", "new", site=site)
     assert (answer.exit_code, answer.stderr.split()[:5]) == (0, ["waiting", "for", "the", "daemon", "to"])
     assert answer.stdout.startswith("sent to hook (webhook) in ")
     assert (refused.exit_code, refused.stdout) == (1, "")
     assert "not sent to hook (webhook): " in refused.stderr
+    assert refused.stderr.endswith("; it is not tried again\n")
+    assert later.exit_code == 1
+    assert re.search(
+        r"not sent yet to hook \(webhook\): HTTP 503.*; it is tried again at 20[-\d]+ [\d:]+ \w+\n$", later.stderr
+    )
     assert unknown.exit_code == 1
     assert unknown.stderr.startswith("the running daemon does not know new yet")
-    assert [attempt["success"] for attempt in site.attempts("hook")] == [1, 0]
+    assert [attempt["success"] for attempt in site.attempts("hook")][:3] == [1, 0, 0]
 
 
 @pytest.mark.usefixtures("known")
