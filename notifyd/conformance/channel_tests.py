@@ -271,7 +271,7 @@ class ChannelTests:
         with self.server() as server:
             seen = self._run(server, Mood.TAKES, check)
             options = self.options(server)
-            _require(not server.received, "a check sends nothing")
+            _require(not (sent := _sent(server)), f"a check sends nothing; it sent {', '.join(sent)}")
         _require(seen is None or isinstance(seen, str), f"it returned {seen!r}, and not a text or None")
         try:
             seen = run(self._on(options, check))
@@ -458,6 +458,13 @@ class _Raising:
     async def request(self, method: str, url: str, **_: Any) -> Answer:
         self.asked = True
         raise self.error
+
+
+def _sent(server: Server) -> list[str]:
+    """What a check may not send, by its first line: all that is not HTTP, and of that all that changes something."""
+    if isinstance(server, HttpServer):
+        return [f"{each.method} {each.path}" for each in server.requests if each.method not in ("GET", "HEAD")]
+    return [(text.splitlines() or [""])[0] for text in server.received]
 
 
 def _require(true: bool, otherwise: str) -> None:

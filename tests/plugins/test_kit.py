@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import subprocess
 import sys
@@ -11,7 +12,8 @@ from pathlib import Path
 import pytest
 
 import notifyd.api.testing
-from notifyd.api import Channel, Context, HttpOptions, Notification
+from notifyd.api import Channel, CheckContext, Context, HttpOptions, Notification
+from notifyd.api.testing import HttpServer
 from notifyd.conformance.channel_tests import ChannelTests
 
 BAD = Path(__file__).with_name("bad_plugins.py")
@@ -51,6 +53,35 @@ def test_one_that_blocks(report: str) -> None:
     }
     blocked = wrong["it does not block the event loop, also where the receiver is slow"]
     assert re.fullmatch(r"it blocked the event loop for [\d.]+ s, at \S+:\d+ in \w+: use ctx.http, or .*", blocked)
+
+
+class LookingOptions(HttpOptions):
+    url: str
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
+def test_a_check_may_look_and_what_it_sends_is_named(method: str) -> None:
+    class Looking(Channel[LookingOptions]):
+        name = "looking"
+        Options = LookingOptions
+
+        async def send(self, notification: Notification, ctx: Context) -> None:
+            """Nothing of this is tried here."""
+
+        async def check(self, ctx: CheckContext) -> str | None:
+            answer = await ctx.http.request(method, f"{self.options.url}/v2/buzz")
+            answer.raise_for_status()
+            return "there"
+
+    class Tests(ChannelTests):
+        channel = Looking
+
+        def options(self, server: HttpServer) -> dict[str, str]:
+            return {"url": server.url}
+
+    expected = pytest.raises(pytest.fail.Exception, match=r"a check sends nothing; it sent POST /\S*/v2/buzz")
+    with expected if method == "POST" else contextlib.nullcontext():
+        Tests().test_its_check()
 
 
 def test_one_that_takes_everything_for_success(report: str) -> None:

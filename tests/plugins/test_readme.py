@@ -212,7 +212,9 @@ def test_the_api_table_names_everything_that_is_exported():
 
 
 def test_the_api_table_names_the_members_that_there_are():
-    for name, words in re.findall(r"^\| `(\w+)` \| (.*) \|$", README.split("## The API\n")[1], re.MULTILINE):
+    for name, words in re.findall(
+        r"^\| `(\w+)` \| (.*) \|$", README.split("## The API\n")[1].split("\n## ")[0], re.MULTILINE
+    ):
         exported = getattr(notifyd.api, name)
         members = set(re.findall(r"`([a-z_]+)(?:\(\))?`", words))
         known = {*dir(exported), *getattr(exported, "__annotations__", {})}
@@ -240,10 +242,26 @@ def by_name(line: str) -> str:
 
 
 def test_the_kit_s_table_has_every_attribute_with_its_type_and_default():
-    section = README.split("## The conformance kit\n")[1].split("\n## ")[0]
+    section = README.split("## The conformance kit\n")[1].split("\nFor tests of your own")[0]
     rows = re.findall(r"^\| `([^`]+)` \| ((?:`[^`]+`)?) \| ((?:`[^`]+`)?) \| .+ \|$", section, re.MULTILINE)
     assert rows == list(kit_members())
     assert len(rows) == section.count("\n| `"), "each row is understood"
+
+
+def test_what_the_kit_has_beside_its_classes_is_on_the_page():
+    section = README.split("\nFor tests of your own")[1].split("\n## ")[0]
+    listed = re.findall(r"^\| `([^`]+)` \|", section, re.MULTILINE)
+    others = {name: getattr(kit, name) for name in kit.__all__ if not inspect.isclass(getattr(kit, name))}
+    assert sorted(listed) == sorted(name + call_of(value) for name, value in others.items())
+    assert f"| {NOW:%Y-%m-%d %H:%M} UTC |" in section
+    assert (kit.A_DIGEST.count, len(kit.A_DIGEST.events)) == (120, 3), "as the page says"
+
+
+def call_of(value: object) -> str:
+    """How it is called, as the page writes it; nothing of what is no function."""
+    if not inspect.isfunction(value):
+        return ""
+    return str(inspect.signature(value)).partition(" -> ")[0].replace("'", "").replace(" | ", " or ")
 
 
 def kit_members() -> Iterator[tuple[str, str, str]]:
