@@ -112,6 +112,7 @@ class Channel(ABC, Generic[O]):
 
     async def check(self, ctx: CheckContext) -> str | None:
         """See whether it could send, and send nothing: is the place there, is the login right?
+        Over HTTP it asks by GET or HEAD.
 
         `notifyd doctor` asks it. Return what was seen, as a line for a person, or None; raise Retry or
         Reject with what is wrong. A channel that does not override it has nothing to check.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,6 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
+from structlog.processors import JSONRenderer
 
 from notifyd.plugin_host import Registry, discover
 
@@ -331,9 +334,24 @@ def test_one_that_takes_long_to_load_is_named_while_it_does(tmp_path: Path):
     )
 
 
+def test_a_daemon_at_work_says_so_in_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "pager.py").write_text(CHANNEL + WAITS_FOR_ITS_NAME)
+    monkeypatch.setenv("SAID", str(tmp_path / "log"))
+    with (tmp_path / "log").open("w", buffering=1) as log:
+        structlog.configure(logger_factory=structlog.PrintLoggerFactory(log), processors=[JSONRenderer()])
+        try:
+            assert "pager" in discover(tmp_path, 0.05).channels
+        finally:
+            structlog.reset_defaults()
+    lines = map(json.loads, (tmp_path / "log").read_text().splitlines())
+    (line,) = [line for line in lines if line["plugin"] == str(tmp_path / "pager.py")]
+    assert line["event"] == "a plugin is still being loaded"
+
+
 WAITS_FOR_ITS_NAME = """
 import os, time
-while "still being loaded" not in open(os.environ["SAID"]).read():
+until = time.monotonic() + 30
+while time.monotonic() < until and "still being loaded" not in open(os.environ["SAID"]).read():
     time.sleep(0.01)
 """
 
