@@ -102,7 +102,7 @@ def test_a_filter_that_raises_counts_as_pass(error: BaseException) -> None:
     answer = verdict(broken=raising(error))
     assert isinstance(answer, Pass)
     assert answer.bug is not None
-    assert answer.bug.startswith(f"filter broken failed, counted as Pass: {type(error).__name__}: ")
+    assert answer.bug.startswith(f"filter broken failed, counted as Pass: {type(error).__name__}")
 
 
 class Unspeakable(Exception):

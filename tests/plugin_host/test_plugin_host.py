@@ -222,7 +222,7 @@ def test_a_plugin_that_gives_an_empty_list_is_fine(drop_in: DropIn):
         ("import sys\nsys.exit(3)", "could not be loaded: it called sys.exit(3) (pager.py:2)"),
         ("raise SystemExit", "could not be loaded: it called sys.exit(None) (pager.py:1)"),
         ("raise BaseException('x')", "could not be loaded: BaseException: x (pager.py:1)"),
-        ("raise KeyboardInterrupt", "could not be loaded: KeyboardInterrupt: (pager.py:1)"),
+        ("raise KeyboardInterrupt", "could not be loaded: KeyboardInterrupt (pager.py:1)"),
         (MUTE + "raise Mute", "could not be loaded: Mute (pager.py:5)"),
         (MUTE + "import sys\nsys.exit(Mute())", "could not be loaded: it called sys.exit(a Mute) (pager.py:6)"),
         (returning("raise Mute") + MUTE, "notifyd_channels failed: Mute (pager.py:"),
@@ -349,9 +349,9 @@ def test_a_daemon_at_work_says_so_in_its_log(tmp_path: Path, monkeypatch: pytest
 
 
 WAITS_FOR_ITS_NAME = """
-import os, time
+import os, pathlib, time
 until = time.monotonic() + 30
-while time.monotonic() < until and "still being loaded" not in open(os.environ["SAID"]).read():
+while time.monotonic() < until and "still being loaded" not in pathlib.Path(os.environ["SAID"]).read_text():
     time.sleep(0.01)
 """
 
