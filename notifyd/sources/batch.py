@@ -7,9 +7,7 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from notifyd.model import Record
-
-Cursor = str
-"""How far a log has been read: opaque JSON, kept in the state DB and handed back at the next read."""
+from notifyd.sources.place import Cursor, Place
 
 
 class SetAside(NamedTuple):
@@ -60,15 +58,34 @@ class Batch:
     both looked up and read): to count it once, by key, is the fold's part. A row that was committed late may
     come after rows that are newer; nothing but a read at its own end (`at_end`) says that none is missing.
 
-    `cursor` is where the next read begins. `at_end` is false while more may be waiting. `rows` is
-    how many rows were read: `records` and `set_aside` together. `epoch` grows when the log restarts
-    or is restored, so that a key that comes again is a new row; `notes` says such things to a person.
+    `cursor` is where the next read begins. `at_end` is false while more may be waiting. `epoch` grows when the log
+    restarts or is restored, so that a key that comes again is a new row; `notes` says such things to a person.
     """
 
     records: list[Record]
     set_aside: list[SetAside]
     cursor: Cursor
     at_end: bool
-    rows: int
     epoch: int = 0
     notes: tuple[str, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        """How many rows it brings."""
+        return len(self.records) + len(self.set_aside)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What one read of a strategy found: a batch whose `place` is not yet a cursor."""
+
+    records: list[Record]
+    set_aside: list[SetAside]
+    place: Place
+    at_end: bool
+    notes: tuple[str, ...] = ()
+
+    @property
+    def is_news(self) -> bool:
+        """Whether anybody has to know of it; else it is a page of a log that was read before."""
+        return bool(self.records or self.set_aside or self.notes)

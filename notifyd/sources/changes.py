@@ -14,10 +14,10 @@ from typing import Final
 
 from notifyd.model import Record, Status
 from notifyd.settings import SourceSettings
-from notifyd.sources.batch import Batch, SetAside
+from notifyd.sources.batch import Found, SetAside
 from notifyd.sources.database import Row
 from notifyd.sources.keyset import Anchored, ByKey
-from notifyd.sources.place import Begin, Place, place_of
+from notifyd.sources.place import Begin, Place
 from notifyd.sources.sync_log import SyncLog
 from notifyd.sources.timestamp import ByTimestamp
 from notifyd.sources.window import Sweep, Window, fingerprint
@@ -96,26 +96,22 @@ class WithChanges:
     def since(self, log: SyncLog, moment: datetime | None, now: datetime) -> Place:
         return self._strategy.since(log, moment, now)
 
-    def read(self, log: SyncLog, place: Place, now: datetime, limit: int) -> Batch:
+    def read(self, log: SyncLog, place: Place, now: datetime, limit: int) -> Found:
         window = place.changes or self._changes.first(log, now)
-        batch = self._strategy.read(log, replace(place, changes=None, changed=None), now, limit)
-        reached = replace(place_of(batch.cursor), changes=window, changed=place.changed)
-        if reached.epoch != place.epoch or _went_back(place, reached, batch):
+        found = self._strategy.read(log, replace(place, changes=None, changed=None), now, limit)
+        reached = replace(found.place, changes=window, changed=place.changed)
+        if reached.epoch != place.epoch or _went_back(place, found):
             reached = replace(reached, changed=None)
-        if not batch.at_end:
-            reached = replace(reached, changes=self._changes.knowing(window, batch.records, now))
-            return replace(batch, cursor=reached.cursor)
-        read = {record.key: record.status for record in batch.records}
+        if not found.at_end:
+            return replace(found, place=replace(reached, changes=self._changes.knowing(window, found.records, now)))
+        read = {record.key: record.status for record in found.records}
         changed = self._changes.behind(log, reached, read, now, limit)
-        reached = replace(reached, changes=changed.window, changed=reached.at if changed.complete else reached.changed)
-        return replace(
-            batch,
-            records=[*batch.records, *changed.records],
-            set_aside=[*batch.set_aside, *changed.set_aside],
-            cursor=reached.cursor,
+        return Found(
+            [*found.records, *changed.records],
+            [*found.set_aside, *changed.set_aside],
+            replace(reached, changes=changed.window, changed=reached.at if changed.complete else reached.changed),
             at_end=changed.complete,
-            rows=batch.rows + len(changed.records) + len(changed.set_aside),
-            notes=(*batch.notes, *self._changes.said_of(changed.window)),
+            notes=(*found.notes, *self._changes.said_of(changed.window)),
         )
 
     def open_rows(self, log: SyncLog, place: Place, now: datetime) -> list[Record]:
@@ -146,9 +142,10 @@ def _indexed(log: SyncLog, order: str) -> bool:
     return not log.database.sorts(f"SELECT {order} FROM {log.relation.sql} ORDER BY {order} DESC LIMIT 1")
 
 
-def _went_back(place: Place, reached: Place, batch: Batch) -> bool:
+def _went_back(place: Place, found: Found) -> bool:
     """Whether numbers came again, so that what lies before the last look was read just now."""
-    return batch.rows > 0 and None not in (place.changed, reached.at) and (reached.at or 0) <= (place.changed or 0)
+    came, at = found.records or found.set_aside, found.place.at
+    return bool(came) and None not in (place.changed, at) and (at or 0) <= (place.changed or 0)
 
 
 def _may_be_news(record: Record, read: Mapping[str, Status], read_lately: set[str]) -> bool:

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from notifyd.model import Record
 from notifyd.settings import format_duration
-from notifyd.sources.batch import Batch, SetAside
+from notifyd.sources.batch import Found, SetAside
 from notifyd.sources.database import Row, Writers
 from notifyd.sources.errors import SourceError
 from notifyd.sources.gaps import LONGEST_STEP, MOST_RANGES, Gap, Range, bounded, holes, merged
@@ -117,14 +117,14 @@ class Keyset:
     def _at_end(self, log: SyncLog, now: datetime) -> Place:
         return Place(self.name, self._last(log), newest=now)
 
-    def _restarted(self, log: SyncLog, place: Place, now: datetime) -> Batch | None:
+    def _restarted(self, log: SyncLog, place: Place, now: datetime) -> Found | None:
         """What to do where the log ends before what was read of it; None where it does not."""
         last = self._last(log)
         if place.at is None or (last is not None and last >= place.at):
             return None
         anew = self._anew(log, last, place, now)
         note = f"the log now ends before what was read of it: {self._column} {place.at}; {_reading_from(anew)}"
-        return Batch([], [], anew.cursor, at_end=last == anew.at, rows=0, epoch=anew.epoch, notes=(note,))
+        return Found([], [], anew, at_end=last == anew.at, notes=(note,))
 
     def _anew(self, log: SyncLog, last: int | None, place: Place, now: datetime) -> Place:
         if last is None or (log.selection.dated and place.newest):
@@ -133,7 +133,7 @@ class Keyset:
             anew = Place(self.name, last)
         return replace(anew, epoch=place.epoch + 1, newest=place.newest)
 
-    def _filled_again(self, log: SyncLog, place: Place, other: int, now: datetime) -> Batch:
+    def _filled_again(self, log: SyncLog, place: Place, other: int, now: datetime) -> Found:
         """What to do where the last rows that were read are others now: `other` is the number of the first of those."""
         anew = self.since(log, place.newest, now)
         if anew.at is not None:
@@ -143,7 +143,7 @@ class Keyset:
             f"the last rows that were read are others, or were all run again: {self._column} {other} to {place.at}; "
             f"{_reading_from(anew)}"
         )
-        return Batch([], [], anew.cursor, at_end=False, rows=0, epoch=anew.epoch, notes=(note,))
+        return Found([], [], anew, at_end=False, notes=(note,))
 
     def _last(self, log: SyncLog) -> int | None:
         last = log.last_place(self.order)
@@ -166,7 +166,7 @@ class ByKey(Keyset):
         self._horizon = horizon
         self._said = False
 
-    def read(self, log: SyncLog, place: Place, now: datetime, limit: int) -> Batch:
+    def read(self, log: SyncLog, place: Place, now: datetime, limit: int) -> Found:
         page = self._page(log, place, limit, now)
         marks, other = self._marks.look(log, place, _whole_keys(page))
         if other is not None:
@@ -179,7 +179,7 @@ class ByKey(Keyset):
         reached = self._reached(place, page, now)
         skipped = self._skipped(log, place, page)
         if not place.gaps and not skipped:
-            return _batch(reached, page, limit)
+            return _found(reached, page, limit)
         # Who writes is asked after the rows were read and before the gaps are looked at, each in a snapshot of
         # its own: a writer that is not there any more has ended before the look, which then sees its rows.
         writers = _writers(log)
@@ -188,7 +188,7 @@ class ByKey(Keyset):
             gaps.append(Gap(tuple(skipped), writers.names))
         late = self._look(log, gaps, writers, limit - page.rows, now)
         if page.rows == 0 and not late.looked and not _set_back(place, now):
-            return Batch([], [], place.cursor, at_end=True, rows=0, epoch=place.epoch)
+            return Found([], [], place, at_end=True)
         return self._with_late(reached, page, late, limit, now)
 
     def about(self, log: SyncLog) -> str:
@@ -222,7 +222,7 @@ class ByKey(Keyset):
         end = replace(end, at=numbers[-1] if numbers else None)
         return replace(end, gaps=(Gap(tuple(skipped), _writers(log).names),), read_at=now) if skipped else end
 
-    def _checked(self, log: SyncLog, place: Place, now: datetime) -> tuple[Place, Batch | None]:
+    def _checked(self, log: SyncLog, place: Place, now: datetime) -> tuple[Place, Found | None]:
         """The place with what is known of the log's end, and what to do if its numbers come again.
 
         A log that ends before what was read may only have lost its newest rows, as a sequence does not go back.
@@ -246,13 +246,13 @@ class ByKey(Keyset):
         moment = _moment(log, row, now) if row else None
         return moment is not None and moment > place.newest
 
-    def _grown_again(self, log: SyncLog, place: Place, now: datetime) -> Batch:
+    def _grown_again(self, log: SyncLog, place: Place, now: datetime) -> Found:
         dated = log.selection.dated and place.newest is not None
         since = self.since(log, place.newest, now).at if dated else None
         behind = max(place.fallen or _FIRST, _FIRST if since is None else since)
         anew = Place(self.name, None if behind == _FIRST else behind, place.epoch + 1, place.newest)
         note = f"the numbers of the log come again behind {self._column} {place.at}; {_reading_from(anew)}"
-        return Batch([], [], anew.cursor, at_end=False, rows=0, epoch=anew.epoch, notes=(note,))
+        return Found([], [], anew, at_end=False, notes=(note,))
 
     def _skipped(self, log: SyncLog, place: Place, page: Page) -> list[Range]:
         """The keys that are missing before and between the rows of a page."""
@@ -302,20 +302,13 @@ class ByKey(Keyset):
             parameters = {f"{end}{n}": key for n, ends in enumerate(some) for end, key in zip(_ENDS, ends, strict=True)}
             yield f"({' OR '.join(parts)})", parameters
 
-    def _with_late(self, reached: Place, page: Page, late: _Late, limit: int, now: datetime) -> Batch:
+    def _with_late(self, reached: Place, page: Page, late: _Late, limit: int, now: datetime) -> Found:
         gaps, given_up = bounded(merged(late.left))
         place = replace(reached, gaps=gaps, read_at=now if gaps else None)
         notes = (_given_up(given_up, self._column),) if given_up and not self._said else ()
         self._said = self._said or bool(given_up)
-        return Batch(
-            [*late.records, *page.records],
-            [*late.set_aside, *page.set_aside],
-            place.cursor,
-            at_end=page.rows < limit and late.complete,
-            rows=page.rows + len(late.numbers),
-            epoch=place.epoch,
-            notes=notes,
-        )
+        at_end = page.rows < limit and late.complete
+        return Found([*late.records, *page.records], [*late.set_aside, *page.set_aside], place, at_end, notes)
 
 
 class Anchored(Keyset):
@@ -332,7 +325,7 @@ class Anchored(Keyset):
         self._identity = identity
         self._by_key = by_key
 
-    def read(self, log: SyncLog, place: Place, now: datetime, limit: int) -> Batch:
+    def read(self, log: SyncLog, place: Place, now: datetime, limit: int) -> Found:
         held, note = self._held(log, place, now)
         page = self._page(log, held, limit, now)
         if page.rows == 0 and not note and (restarted := self._restarted(log, held, now)):
@@ -343,8 +336,8 @@ class Anchored(Keyset):
         reached = replace(self._reached(held, page, now), marks=marks)
         if page.rows:
             reached = replace(reached, anchor=self._anchored(log, reached.at))
-        batch = _batch(reached, page, limit)
-        return replace(batch, notes=(note,)) if note else batch
+        found = _found(reached, page, limit)
+        return replace(found, notes=(note,)) if note else found
 
     def about(self, log: SyncLog) -> str:
         held = f"by {self._column}, held by the last rows that were read" if self._identity else f"by {self._column}"
@@ -470,8 +463,8 @@ def _whole_keys(page: Page) -> list[int]:
     return [int(key) for key in keys if key.isascii() and key.removeprefix("-").isdigit()]
 
 
-def _batch(place: Place, page: Page, limit: int) -> Batch:
-    return Batch(page.records, page.set_aside, place.cursor, page.rows < limit, page.rows, place.epoch)
+def _found(place: Place, page: Page, limit: int) -> Found:
+    return Found(page.records, page.set_aside, place, page.rows < limit)
 
 
 def _moment(log: SyncLog, row: Row, now: datetime) -> datetime | None:

@@ -15,10 +15,12 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
 from notifyd.model import rfc3339
-from notifyd.sources.batch import Cursor
 from notifyd.sources.errors import SourceError
 from notifyd.sources.gaps import Gap, gap_of
 from notifyd.sources.window import Window, window_of
+
+Cursor = str
+"""How far a log has been read: opaque JSON, kept in the state DB and handed back at the next read."""
 
 WAITING = "waiting"
 
@@ -64,7 +66,8 @@ class Place:
     @property
     def cursor(self) -> Cursor:
         """The place as a cursor."""
-        kept: dict[str, Any] = {
+        kept: dict[str, Any] = {"of": self.of} if self.of else {}
+        kept |= {
             "strategy": self.strategy,
             "at": self.at,
             "epoch": self.epoch,
@@ -111,11 +114,6 @@ def place_of(cursor: Cursor) -> Place:
         raise SourceError(
             "its cursor in the state DB cannot be understood; was it written by a newer notifyd?"
         ) from None
-
-
-def stamped(cursor: Cursor, of: Of) -> Cursor:
-    """A strategy's cursor, with what it is a place in before all that the strategy keeps."""
-    return f'{{"of":{json.dumps(of, separators=(",", ":"))},{cursor[1:]}'
 
 
 def waiting(begin: Begin, now: datetime) -> Place:

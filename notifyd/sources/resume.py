@@ -48,12 +48,16 @@ def of(settings: SourceSettings) -> Of:
     return Of(_mark(where), _mark((settings.table, settings.query)), _mark((key.column.lower(), key.sql, key.parts)))
 
 
-def resume(log: SyncLog, strategy: Strategy, settings: SourceSettings, place: Place, now: datetime) -> Resumed | None:
+def resume(
+    log: SyncLog, strategy: Strategy, settings: SourceSettings, here: Of, place: Place, now: datetime
+) -> Resumed | None:
     """Where a source goes on whose settings have changed; None where the place counts as it is.
+
+    `here` is what the settings read now.
 
     Raises SourceError where nothing says where that is.
     """
-    here, kept = of(settings), place.of
+    kept = place.of
     if place.strategy == WAITING or (place.strategy != strategy.name and place.untouched):
         return Resumed(strategy.since(log, place.newest, now), begins=True, note=None)
     changed = [word for word, one, other in zip(_WORDS, here, kept or here, strict=True) if one != other]

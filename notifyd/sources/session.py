@@ -4,26 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
 from notifyd.core.watching import MOST_OPEN
 from notifyd.model import Record, Status
 from notifyd.settings import SourceSettings, format_duration, scheme_of, sqlite_path
-from notifyd.sources.batch import About, Batch, Cursor, SetAside, Start
+from notifyd.sources.batch import About, Found, SetAside, Start
 from notifyd.sources.database import Database, Row
 from notifyd.sources.error_query import ErrorQuery
 from notifyd.sources.errors import SourceError
 from notifyd.sources.mapping import unmapped
 from notifyd.sources.misfits import misfits
-from notifyd.sources.place import Place, stamped
+from notifyd.sources.place import Of, Place
 from notifyd.sources.resume import of, resume
 from notifyd.sources.sqlite import SqliteDatabase
 from notifyd.sources.strategies import Strategy, choose
 from notifyd.sources.sync_log import SCANNED, SyncLog
 from notifyd.sources.timestamp import ByTimestamp
 
+_PAGES_PASSED = 20
 _FOUND = 50
 _ENDED = 1_000
 _NOT_ENDED = (Status.RUNNING, Status.RETRYING, Status.UNMAPPED)
@@ -41,6 +42,7 @@ class Session:
     log: SyncLog
     strategy: Strategy
     errors: ErrorQuery | None
+    of: Of
 
     @property
     def rewatch(self) -> timedelta | None:
@@ -49,11 +51,19 @@ class Session:
 
     def started(self, place: Place, now: datetime) -> Start:
         """A start at this place, with the rows up to it that are open now."""
-        return Start(self.stamped(place.cursor), self.strategy.open_rows(self.log, place, now))
+        return Start(replace(place, of=self.of).cursor, self.strategy.open_rows(self.log, place, now))
 
-    def stamped(self, cursor: Cursor) -> Cursor:
-        """The cursor with what it is a place in."""
-        return stamped(cursor, of(self.settings))
+    def read(self, place: Place, now: datetime, limit: int) -> Found:
+        """The next rows. Pages that were read before, as a window by time reads them again, are passed at once.
+
+        Else each of them would be a batch of its own, whose cursor is kept: of a busy log, many at each poll.
+        """
+        found = self._resumed(place, now) or self.strategy.read(self.log, place, now, limit)
+        for _ in range(_PAGES_PASSED):
+            if found.at_end or found.is_news:
+                break
+            found = self.strategy.read(self.log, found.place, now, limit)
+        return replace(found, place=replace(found.place, of=self.of))
 
     def ended(self, place: Place, now: datetime) -> list[Record]:
         """The newest rows before this place that have ended, oldest first, where they are watched."""
@@ -64,22 +74,13 @@ class Session:
         records = [self.log.mapping.record_or_aside(row, now) for row in behind]
         return [one for one in records if isinstance(one, Record) and one.status not in _NOT_ENDED]
 
-    def resumed(self, place: Place, now: datetime) -> Batch | None:
-        """The first batch of a log that was waited for, or that the settings name anew; None where reading goes on."""
-        resumed = resume(self.log, self.strategy, self.settings, place, now)
+    def _resumed(self, place: Place, now: datetime) -> Found | None:
+        """The rows to watch of a log that was waited for or that the settings name anew; None where it is read on."""
+        resumed = resume(self.log, self.strategy, self.settings, self.of, place, now)
         if resumed is None:
             return None
         records = self.strategy.open_rows(self.log, resumed.place, now) if resumed.begins else []
-        notes = (resumed.note,) if resumed.note else ()
-        return Batch(
-            records,
-            [],
-            resumed.place.cursor,
-            at_end=False,
-            rows=len(records),
-            epoch=resumed.place.epoch,
-            notes=notes,
-        )
+        return Found(records, [], resumed.place, at_end=False, notes=(resumed.note,) if resumed.note else ())
 
     def about(self, place: Place | None, now: datetime) -> About:
         """How the log is read, and what should be mended."""
@@ -181,7 +182,7 @@ def connect(settings: SourceSettings, busy_timeout: float) -> Session:
     errors, within = None, settings.timeout.total_seconds() / 3  # of a look-up, and of a read
     if query:
         errors = ErrorQuery(query, database, mapping.ignores, mapping.redact, settings.text_limit, within)
-    return Session(settings, database, log, strategy, errors)
+    return Session(settings, database, log, strategy, errors, of(settings))
 
 
 def _database(settings: SourceSettings, busy_timeout: float) -> Database:

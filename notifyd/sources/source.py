@@ -11,10 +11,10 @@ from typing import Any
 
 from notifyd.model import Record, Status
 from notifyd.settings import SourceSettings
-from notifyd.sources.batch import About, Batch, Cursor, SetAside, Start
+from notifyd.sources.batch import About, Batch, SetAside, Start
 from notifyd.sources.documents import shown
 from notifyd.sources.errors import SourceError
-from notifyd.sources.place import Place, place_of, waiting
+from notifyd.sources.place import Cursor, Place, place_of, waiting
 from notifyd.sources.redaction import hiding
 from notifyd.sources.rewind import Target, rewound
 from notifyd.sources.selection import TEXT_LIMIT
@@ -47,6 +47,7 @@ class Source:
         self._busy_timeout = busy_timeout
         self._open: Session | None = None
         self._hide = hiding(settings)
+        self._last: tuple[Cursor, Place] | None = None
 
     def start(self, now: datetime) -> Start:
         """Where a first start begins (settings: start), and the rows before it that are running or retrying.
@@ -70,16 +71,16 @@ class Source:
         to watch, as `start` gives them.
         """
         with self._session() as session:
-            place = place_of(cursor)
+            place = self._place(cursor)
             room = session.errors.room if session.errors else limit
             limit = min(limit, room, _SMALL_BATCH if session.log.selection.reads_documents else limit)
-            batch = session.resumed(place, now) or session.strategy.read(session.log, place, now, limit)
-            batch = replace(batch, cursor=session.stamped(batch.cursor))
-            if session.errors is None:
-                return batch
-            with session.asking():
-                records = [session.complete(record) for record in batch.records]
-            return replace(batch, records=records, notes=(*batch.notes, *session.errors.news))
+            found = session.read(place, now, limit)
+            records, notes = found.records, found.notes
+            if session.errors is not None:
+                with session.asking():
+                    records = [session.complete(record) for record in records]
+                notes = (*notes, *session.errors.news)
+            return Batch(records, found.set_aside, self._cursor(found.place), found.at_end, found.place.epoch, notes)
 
     def look_up(self, keys: Sequence[str], now: datetime) -> dict[str, Record]:
         """The rows with these keys as they are now; a key that is missing from the answer has no row any more.
@@ -143,13 +144,24 @@ class Source:
         """The cursor as it is elsewhere in the log; SourceError where the log has no such place."""
         with self._session() as session:
             place = rewound(session.log, session.strategy, self.settings, place_of(cursor), to, now)
-            return session.stamped(place.cursor)
+            return replace(place, of=session.of).cursor
 
     def close(self) -> None:
         """Close the connection; the next call opens it again."""
         session, self._open = self._open, None
         if session is not None:
             session.database.close()
+
+    def _place(self, cursor: Cursor) -> Place:
+        """The place that a cursor keeps. The last one is known still: a window by time may hold thousands of rows."""
+        if self._last is None or self._last[0] != cursor:
+            self._last = cursor, place_of(cursor)
+        return self._last[1]
+
+    def _cursor(self, place: Place) -> Cursor:
+        if self._last is None or self._last[1] != place:
+            self._last = place.cursor, place
+        return self._last[0]
 
     @contextmanager
     def _session(self) -> Iterator[Session]:

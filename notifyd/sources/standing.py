@@ -7,10 +7,9 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from notifyd.settings import SourceSettings
-from notifyd.sources.batch import Cursor
 from notifyd.sources.errors import SourceError
 from notifyd.sources.mapping import moment_of
-from notifyd.sources.place import WAITING, Place, place_of
+from notifyd.sources.place import WAITING, Cursor, Place, place_of
 from notifyd.sources.resume import of
 from notifyd.sources.source import Source
 

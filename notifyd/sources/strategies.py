@@ -13,7 +13,7 @@ from typing import Protocol
 
 from notifyd.model import Record
 from notifyd.settings import SourceSettings
-from notifyd.sources.batch import Batch
+from notifyd.sources.batch import Found
 from notifyd.sources.changes import with_changes
 from notifyd.sources.database import Kind, Row
 from notifyd.sources.errors import SourceError
@@ -40,7 +40,7 @@ class Strategy(Protocol):
         """Before the rows that are dated `moment` or later; before all, for None or where rows have no dates."""
         ...
 
-    def read(self, log: SyncLog, place: Place, now: datetime, limit: int) -> Batch:
+    def read(self, log: SyncLog, place: Place, now: datetime, limit: int) -> Found:
         """The next rows, at most `limit`."""
         ...
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from notifyd.model import Record
 from notifyd.settings import SourceSettings, format_duration
-from notifyd.sources.batch import Batch, SetAside
+from notifyd.sources.batch import Found, SetAside
 from notifyd.sources.database import Kind, Parameters, Row
 from notifyd.sources.errors import SourceError
 from notifyd.sources.mapping import Page
@@ -82,7 +82,7 @@ class ByTimestamp:
     def since(self, log: SyncLog, moment: datetime | None, now: datetime) -> Place:
         return self._place(Window(moment, floor=moment))
 
-    def read(self, log: SyncLog, place: Place, now: datetime, limit: int) -> Batch:
+    def read(self, log: SyncLog, place: Place, now: datetime, limit: int) -> Found:
         window, overlap = place.window or Window(), self._overlap_at(now)
         begin = window.begin(overlap, now)
         rows = self._rows(log, begin, limit, window.sweep)
@@ -92,15 +92,8 @@ class ByTimestamp:
             after = window.ended(look.seen, peak, overlap)
         else:
             after = window.paused(look.seen, Sweep(rows[-1][0], str(rows[-1][1]), peak), overlap)
-        return Batch(
-            look.records,
-            look.set_aside,
-            place.cursor if after == window else self._place(after, place.epoch).cursor,
-            at_end=len(rows) < limit,
-            rows=len(rows),
-            epoch=place.epoch,
-            notes=self.said_of(after),
-        )
+        reached = self._place(after, place.epoch)
+        return Found(look.records, look.set_aside, reached, at_end=len(rows) < limit, notes=self.said_of(after))
 
     def said_of(self, window: Window) -> tuple[str, ...]:
         """What to say, once, of a window that holds fewer rows than lie in the overlap."""

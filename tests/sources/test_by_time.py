@@ -256,3 +256,10 @@ def test_a_poll_reads_one_range_of_the_index_for_each_form(log: Log, source: Sou
     (statement,) = [one for one in statements if "LIMIT" in one and "IS NOT NULL" not in one] or [statements[-1]]
     plan = session.database.read(f"EXPLAIN QUERY PLAN {statement}", {}, list)
     assert not [step for step in plan if str(step[3]).startswith("SCAN t") and "INDEX" not in str(step[3])]
+
+
+def test_what_was_read_before_costs_no_batch_of_its_own(log: Log, source: Source) -> None:
+    log.add("jobs", [(f"n{number:03}", "ok", _ago(number % 60)) for number in range(100)])
+    _, cursor = read_all(source)
+    batch = source.read(cursor, NOW, limit=30)
+    assert (batch.rows, batch.at_end, batch.cursor == cursor) == (0, True, True)
