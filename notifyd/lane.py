@@ -26,7 +26,7 @@ from notifyd.core.pace import Pace
 from notifyd.core.plan import Recipient
 from notifyd.errors import NotifydError, text_of
 from notifyd.filtering import at_work, recipient_of
-from notifyd.isolation import Died, IsolatedChannel
+from notifyd.isolation.channel import Died, IsolatedChannel
 from notifyd.model import Outcome, Result
 from notifyd.outbound import Dialer, Guard, HttpClient
 from notifyd.patience import Ended, Patience, Step
@@ -296,12 +296,12 @@ def blamed(frame: FrameType | None, note: str) -> str | None:
 
 def _made(notification: NotificationSettings, registry: Registry, own_log: Logger) -> Channel[Any]:
     name, kind = notification.name, notification.notification_type
-    cls = registry.channels[kind].cls
+    registered = registry.channels[kind]
     try:
         with at_work(name, secrets_of(notification.options)):
             if notification.isolate:
-                return IsolatedChannel(notification.options, cls, registry.plugins_dir, own_log)
-            return cls(notification.options)
+                return IsolatedChannel(notification.options, registered, registry.plugins_dir, own_log)
+            return registered.cls(notification.options)
     except BaseException as error:
         problem = f"{notification.where}: config {name}: the channel {kind} has a bug: {text_of(error)}"
         raise NotifydError(masked(problem, secrets_of(notification.options))) from error

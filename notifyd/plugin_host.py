@@ -26,7 +26,6 @@ from types import CodeType, ModuleType
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 import pluggy
-import structlog
 from pydantic import TypeAdapter
 
 from notifyd.api import API_VERSION, Channel, Filter, Options, hooks
@@ -86,11 +85,14 @@ class Registry:
         return str(problem) if problem else None
 
 
-def discover(plugins_dir: Path | None, patience: float = PATIENCE) -> Registry:
-    """Load every installed and every drop-in plugin; never raises for a bad one, and names one that takes long."""
+def discover(plugins_dir: Path | None, patience: float = PATIENCE, only: str | None = None) -> Registry:
+    """Load every installed and every drop-in plugin, or `only` the one of this origin; never raises for a bad one, and
+    names one that takes long."""
     findings = _Findings()
     with contextlib.redirect_stdout(sys.stderr):  # what a plugin prints is no part of what a command prints
         for candidate in [*_installed(), *_dropped_in(plugins_dir, findings)]:
+            if only not in (None, candidate.origin):
+                continue
             with _named_after(patience, candidate.origin):
                 _collect(candidate, findings)
     return replace(findings.registry(), plugins_dir=plugins_dir)
@@ -210,7 +212,8 @@ def _named_after(seconds: float, origin: str) -> Iterator[None]:
 
 def _name(origin: str, seconds: float) -> None:
     mend = "a plugin should do its work in open(), not where it is imported"
-    if structlog.is_configured():
+    structlog = sys.modules.get("structlog")  # an isolated channel's process has no use for it, and starts sooner
+    if structlog and structlog.is_configured():
         structlog.get_logger("notifyd.plugins").warning("a plugin is still being loaded", plugin=origin, mend=mend)
     else:
         sys.stderr.write(f"{origin} is still being loaded after {seconds:g} s; {mend}\n")

@@ -16,6 +16,7 @@ from notifyd.api.options import with_secrets
 from notifyd.isolation import wire
 from notifyd.isolation.process import Process
 from notifyd.observe.printed import Few
+from notifyd.plugin_host import Registered
 
 GRACE = 1.0
 """Seconds that a process has to end an attempt that was cancelled, before it is killed."""
@@ -53,10 +54,12 @@ class IsolatedChannel(Channel[AnyOptions]):
     name = "isolated"
     Options = AnyOptions
 
-    def __init__(self, options: AnyOptions, kind: type[Channel[Any]], plugins_dir: Path | None, log: Logger) -> None:
+    def __init__(
+        self, options: AnyOptions, plugin: Registered[Channel[Any]], plugins_dir: Path | None, log: Logger
+    ) -> None:
         super().__init__(options)
-        self.kind = kind
-        self._start_message = ("start", str(plugins_dir or ""), kind.name, with_secrets(options))
+        self.kind = plugin.cls
+        self._start_message = ("start", str(plugins_dir or ""), plugin.origin, plugin.name, with_secrets(options))
         self._log = log
         self._process: Process | None = None
         self._ready: asyncio.Future[dict[str, Any]] | None = None

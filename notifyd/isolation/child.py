@@ -31,7 +31,6 @@ MEMORY = 512 * 1024 * 1024
 """Bytes of data that a channel's process may have; beyond them its allocations fail."""
 
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of prctl(2)
-_MODESTY = 5  # of nice(2): the daemon comes first
 _PREFERRED_VICTIM = "500"  # of the kernel, where the machine's memory ends
 
 
@@ -180,11 +179,11 @@ class Work:
         }
         steps[what](*values)
 
-    def _start(self, plugins_dir: str, name: str, options: str) -> None:
-        self._begin(0, "ready", lambda: self._open(plugins_dir, name, options))
+    def _start(self, plugins_dir: str, origin: str, name: str, options: str) -> None:
+        self._begin(0, "ready", lambda: self._open(plugins_dir, origin, name, options))
 
-    async def _open(self, plugins_dir: str, name: str, options: str) -> None:
-        cls = discover(Path(plugins_dir) if plugins_dir else None).channels[name].cls
+    async def _open(self, plugins_dir: str, origin: str, name: str, options: str) -> None:
+        cls = discover(Path(plugins_dir) if plugins_dir else None, only=origin).channels[name].cls
         context = {"secrets": _no_references}
         self._channel = cls(cls.Options.model_validate_json(options, strict=True, context=context))
         try:
@@ -279,8 +278,6 @@ def _restrain() -> None:
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with suppress(OSError):
-        os.nice(_MODESTY)
-    with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(_PREFERRED_VICTIM)
 
 
@@ -290,7 +287,3 @@ def main() -> None:
     _restrain()
     asyncio.run(_run(speech, files))
     os._exit(0)  # a thread that the plugin left behind is no reason to stay
-
-
-if __name__ == "__main__":
-    main()

@@ -48,13 +48,12 @@ class Process:
         files, its_files = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         with its_speech, its_files:
             child = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", "notifyd.isolation.child"),
+                *(sys.executable, "-P", "-m", "notifyd.isolation"),
                 *(str(its_speech.fileno()), str(its_files.fileno())),
                 pass_fds=(its_speech.fileno(), its_files.fileno()),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
-                start_new_session=True,
             )
         return cls(child, await asyncio.open_unix_connection(sock=speech), files, hears, printed)
 
@@ -72,7 +71,10 @@ class Process:
         """End it at once, and whatever it has started."""
         self._killed = self._killed or why
         with suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
+            try:
+                os.killpg(self.pid, signal.SIGKILL)
+            except ProcessLookupError:  # it has ended, or has just begun, and has no group of its own yet
+                self._child.kill()
 
     async def end(self) -> None:
         """Let it close, and kill it where that takes too long."""

@@ -21,7 +21,7 @@ class ChaosOptions(HttpOptions):
     does: Literal[
         "well", "raise", "sys.exit", "os._exit", "crash", "block", "spin", "eat memory", "hang", "swallow", "print",
         "nonsense", "leak", "fail", "retry", "reject", "connect", "log", "words", "late", "note", "no start", "no open",
-        "tell",
+        "tell", "modules",
     ] = Field(description="The bad thing.")  # fmt: skip
     url: str = Field("", description="Where it sends, if it does.")
     port: int = Field(0, description="Where it connects.")
@@ -111,6 +111,9 @@ class Chaos(Channel[ChaosOptions]):
             return f"{ctx.render().title}, {ctx.attempt}, {ctx.now:%H:%M}, {ctx.timeout:g}"
         if does == "note":
             return f"with {self.options.token and self.options.token.reveal()}"
+        if does == "modules":
+            unasked = {"notifyd_plugins", "structlog", "aiosmtplib"} & {name.partition(".")[0] for name in sys.modules}
+            return " ".join(sorted({__name__, *unasked}))
         if does == "late":
             await asyncio.sleep(seconds)
         if self.options.url:

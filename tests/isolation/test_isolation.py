@@ -16,9 +16,11 @@ from typing import Any
 
 import pytest
 
-from notifyd.isolation import IsolatedChannel
+from notifyd.isolation.channel import IsolatedChannel
+from notifyd.isolation.process import Process
 from notifyd.lane import Lane, lane_of
 from notifyd.model import Outcome, Result
+from notifyd.observe.printed import Few
 from notifyd.outbound import Guard
 from notifyd.plugin_host import Registry, discover
 from notifyd.settings import NotificationSettings
@@ -259,6 +261,27 @@ async def test_the_traceback_is_in_the_log_and_not_in_the_history(isolated: Isol
         assert (await attempt(lane)).reason == "bug in the channel: KeyError: 'oops'"
     (line,) = said("the channel has a bug", config="ops")
     assert "chaos.py" in line["traceback"]
+
+
+async def test_the_daemon_comes_first(isolated: Isolated) -> None:
+    async with isolated("well") as lane:
+        pid, ours = pid_of(lane), os.getpriority(os.PRIO_PROCESS, 0)
+        assert os.getpriority(os.PRIO_PROCESS, pid) == min(ours + 10, 19)
+        assert os.getsid(pid) == os.getsid(0), "niceness counts within a session only"
+        assert os.getpgid(pid) == pid, "what it has started is killed with it"
+
+
+async def test_one_that_has_only_just_begun_can_be_killed() -> None:
+    process = await Process.start(print, Few(print, print))
+    process.kill("nobody waits for it")
+    async with asyncio.timeout(5):
+        assert await process.gone() == "nobody waits for it"
+
+
+async def test_it_loads_its_own_plugin_only(isolated: Isolated) -> None:
+    async with isolated("modules") as lane:
+        outcome = await attempt(lane)
+    assert outcome == Outcome(Result.SENT, "notifyd_dropin_chaos")
 
 
 async def test_its_process_ends_with_the_lane(isolated: Isolated) -> None:

@@ -351,7 +351,7 @@ def test_a_daemon_at_work_says_so_in_its_log(tmp_path: Path, monkeypatch: pytest
 WAITS_FOR_ITS_NAME = """
 import os, pathlib, time
 until = time.monotonic() + 30
-while time.monotonic() < until and "still being loaded" not in pathlib.Path(os.environ["SAID"]).read_text():
+while time.monotonic() < until and __file__ not in pathlib.Path(os.environ["SAID"]).read_text():
     time.sleep(0.01)
 """
 
