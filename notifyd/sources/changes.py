@@ -14,9 +14,10 @@ from typing import Final
 
 from notifyd.model import Record, Status
 from notifyd.settings import SourceSettings
+from notifyd.sources.anchored import Anchored
 from notifyd.sources.batch import Found, SetAside
+from notifyd.sources.by_key import ByKey
 from notifyd.sources.database import Row
-from notifyd.sources.keyset import Anchored, ByKey
 from notifyd.sources.place import Begin, Place
 from notifyd.sources.sync_log import SyncLog
 from notifyd.sources.timestamp import ByTimestamp
@@ -62,14 +63,16 @@ class Changes(ByTimestamp):
         What the cursor has read since the last look is new to the window, and no change: of those rows only the ones
         that run or have failed are given, where they were not read so.
         """
-        window, overlap = place.changes or Window(), self._overlap_at(now)
-        begin = window.begin(overlap, now)
+        window = place.changes or Window()
+        begin, overlap = self._overlap.begin(window, now), self._overlap.at(window, now)
         found = self._rows(log, begin, limit, window.sweep, also=(self._number,))
         rows = [row for row in found if place.at is not None and row[-1] <= place.at]
         look = self._look(log, rows, begin, window, now)
         read_lately = {self._key_of(row) for row in rows if place.changed is None or row[-1] > place.changed}
         peak = max((m for m in (*look.moments, window.sweep and window.sweep.peak) if m and m <= now), default=None)
         complete = len(found) < limit
+        if complete:
+            self._overlap.looked(now)
         return Changed(
             [one for one in look.records if _may_be_news(one, read, read_lately)],
             [aside for aside in look.set_aside if aside.key not in read_lately],

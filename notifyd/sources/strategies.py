@@ -13,11 +13,13 @@ from typing import Protocol
 
 from notifyd.model import Record
 from notifyd.settings import SourceSettings
+from notifyd.sources.anchored import Anchored
 from notifyd.sources.batch import Found
+from notifyd.sources.by_key import ByKey
 from notifyd.sources.changes import with_changes
 from notifyd.sources.database import Kind, Row
 from notifyd.sources.errors import SourceError
-from notifyd.sources.keyset import MEND, Anchored, ByKey
+from notifyd.sources.keyset import MEND
 from notifyd.sources.marks import Marks
 from notifyd.sources.place import Begin, Place
 from notifyd.sources.selection import KEY_LIMIT

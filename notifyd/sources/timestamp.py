@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from notifyd.model import Record
@@ -18,6 +18,7 @@ from notifyd.sources.batch import Found, SetAside
 from notifyd.sources.database import Kind, Parameters, Row
 from notifyd.sources.errors import SourceError
 from notifyd.sources.mapping import Page
+from notifyd.sources.overlap import Overlap
 from notifyd.sources.place import Begin, Place
 from notifyd.sources.selection import KEY_LIMIT
 from notifyd.sources.sync_log import SyncLog
@@ -26,9 +27,6 @@ from notifyd.sources.window import MOST_SEEN, Seen, Sweep, Window, fingerprint
 
 _NEVER: Final = float("inf")  # the time of a row whose time cannot be read: it is always in the window
 _EPOCH_UNITS: Final = ((1, 0, 10**11), (10**3, 10**11, 10**14), (10**6, 10**14, 10**17), (10**9, 10**17, 2**63 - 1))
-_CLOCKS_CHANGE: Final = timedelta(hours=3)
-_REPEATED: Final = timedelta(hours=1)
-_DAY: Final = timedelta(days=1)
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d")
 _MOST_PARSED: Final = 3 * MOST_SEEN
 
@@ -64,7 +62,7 @@ class ByTimestamp:
             self._kind = Kind.TEXT  # of a query only its values say what it holds
         self._by_day = self._kind is Kind.DATE or (self._kind in (Kind.ANY, Kind.TEXT) and _is_date(last))
         self._key = f"substr({log.database.text(log.selection.expression(settings.columns.key))}, 1, {KEY_LIMIT})"
-        self._overlap = settings.overlap
+        self._overlap, self._length = Overlap(settings, self._kind, by_day=self._by_day), settings.overlap
         self._zone = settings.timezone
         self._time = time_reader(settings.timezone)
         self._utc = log.database.time(self.order, self._kind) != self.order  # shown without its zone, which is UTC
@@ -83,12 +81,13 @@ class ByTimestamp:
         return self._place(Window(moment, floor=moment))
 
     def read(self, log: SyncLog, place: Place, now: datetime, limit: int) -> Found:
-        window, overlap = place.window or Window(), self._overlap_at(now)
-        begin = window.begin(overlap, now)
+        window = place.window or Window()
+        begin, overlap = self._overlap.begin(window, now), self._overlap.at(window, now)
         rows = self._rows(log, begin, limit, window.sweep)
         look = self._look(log, rows, begin, window, now)
         peak = max((m for m in (*look.moments, window.sweep and window.sweep.peak) if m and m <= now), default=None)
         if len(rows) < limit:
+            self._overlap.looked(now)
             after = window.ended(look.seen, peak, overlap)
         else:
             after = window.paused(look.seen, Sweep(rows[-1][0], str(rows[-1][1]), peak), overlap)
@@ -100,7 +99,7 @@ class ByTimestamp:
         if not window.crowded or self._said:
             return ()
         self._said = True
-        overlap = format_duration(self._overlap)
+        overlap = format_duration(self._length)
         said = (
             f"more than {MOST_SEEN:,} rows lie within the overlap of {overlap}: a row that is committed after them and "
             'dated before them is missed; a shorter `overlap` or cursor = "key" avoids that'
@@ -113,7 +112,7 @@ class ByTimestamp:
     def about(self, log: SyncLog) -> str:
         return (
             f"by time, {self.order.removeprefix('t.')}: a row that is committed more than "
-            f"{format_duration(self._overlap)} after its own time is missed"
+            f"{format_duration(self._length)} after its own time is missed"
         )
 
     def before(self, log: SyncLog, row: Row, now: datetime) -> Place:
@@ -124,7 +123,7 @@ class ByTimestamp:
 
     def holds(self, log: SyncLog, place: Place, now: datetime) -> bool:
         window = place.window or Window()
-        rows = self._rows(log, window.begin(self._overlap_at(now), now), MOST_SEEN)
+        rows = self._rows(log, window.begin(self._overlap.at(window, now), now), MOST_SEEN)
         return any(fingerprint(self._key_of(row)) in window.seen for row in rows)
 
     def passed(self, log: SyncLog, place: Place, row: Row) -> bool:
@@ -136,7 +135,7 @@ class ByTimestamp:
 
     def _at_end(self, log: SyncLog, now: datetime) -> Window:
         """All that is in the window now counts as seen."""
-        overlap = self._overlap_at(now)
+        overlap = self._overlap.at(Window(), now)
         rows = self._rows(log, now - overlap, MOST_SEEN, direction="DESC")
         return Window(now).ended(self._look(log, rows, None, Window(), now).seen, None, overlap)
 
@@ -202,17 +201,6 @@ class ByTimestamp:
 
     def _moment(self, raw: Any) -> datetime | None:
         return self._time(f"{raw}Z" if self._utc and isinstance(raw, str) else raw)
-
-    def _overlap_at(self, now: datetime) -> timedelta:
-        """Times without a zone repeat an hour when the clocks go back: then the overlap reaches over it.
-
-        A date is its midnight, and any time of its day: so it reaches over a day as well.
-        """
-        if self._kind is Kind.INSTANT:
-            return self._overlap
-        day = _DAY if self._by_day else timedelta()
-        offsets = {(now + ahead).astimezone(self._zone).utcoffset() for ahead in (-_CLOCKS_CHANGE, _CLOCKS_CHANGE)}
-        return self._overlap + day + (_REPEATED if len(offsets) > 1 else timedelta())
 
     def _from(self, begin: datetime | None) -> tuple[list[str], Parameters]:
         """The ranges of values, one for each form that a time may have, that are `begin` or later."""

@@ -1,0 +1,65 @@
+"""How far back a read by time goes: over the overlap of the settings, and over what makes the log's times ambiguous.
+
+To read thousands of rows again at each poll would cost more than all that is new. So of a busy log most reads go back
+by some seconds only, and one now and then by the whole overlap: the more rows, the more rarely, and further by as
+long as it was put off. A row that is committed late is found all the same, only later.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from notifyd.settings import SourceSettings
+from notifyd.sources.database import Kind
+from notifyd.sources.window import Window
+
+FEW: Final = 1_000
+"""So many rows are read again at each poll."""
+
+_A_SECOND: Final = 1_000  # of more rows: how many are read again for each second, on average
+_LATELY: Final = timedelta(seconds=10)
+_CLOCKS_CHANGE: Final = timedelta(hours=3)
+_REPEATED: Final = timedelta(hours=1)
+_DAY: Final = timedelta(days=1)
+
+
+class Overlap:
+    """The overlap of one source. It forgets with the process when it last looked back over the whole, and does so."""
+
+    def __init__(self, settings: SourceSettings, kind: Kind, *, by_day: bool) -> None:
+        self._length, self._zone = settings.overlap, settings.timezone
+        self._kind, self._by_day = kind, by_day
+        self._whole_at: datetime | None = None
+        self._short = False
+
+    def begin(self, window: Window, now: datetime) -> datetime | None:
+        """From when on rows are read; None for all. A sweep goes on as it began."""
+        if window.sweep is None:
+            self._short = self._whole_at is not None and self._whole_at <= now < self._whole_at + self._pause(window)
+        begin = window.begin(self.at(window, now), now)
+        if begin is None or window.high is None or not self._short or now < window.high:
+            return begin
+        return max(begin, window.high - min(_LATELY, self._length) - self._ambiguous(now))
+
+    def looked(self, now: datetime) -> None:
+        """A sweep came to its end."""
+        if not self._short:
+            self._whole_at = now
+
+    def at(self, window: Window, now: datetime) -> timedelta:
+        """How far back all is remembered."""
+        return self._length + self._pause(window) + self._ambiguous(now)
+
+    def _pause(self, window: Window) -> timedelta:
+        """How long a look over the whole is put off."""
+        count = len(window.seen)
+        return min(timedelta(seconds=count / _A_SECOND), self._length / 2) if count > FEW else timedelta()
+
+    def _ambiguous(self, now: datetime) -> timedelta:
+        """Times without a zone repeat an hour when the clocks go back; a date is any time of its day."""
+        if self._kind is Kind.INSTANT:
+            return timedelta()
+        day = _DAY if self._by_day else timedelta()
+        offsets = {(now + ahead).astimezone(self._zone).utcoffset() for ahead in (-_CLOCKS_CHANGE, _CLOCKS_CHANGE)}
+        return day + (_REPEATED if len(offsets) > 1 else timedelta())
