@@ -28,7 +28,8 @@ Resolver = Callable[[str, str], str | None]
 class Options(BaseModel):
     """What one config gives its channel: subclass it, and list your keys. Unknown keys are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    # defer_build: what validates is made, and kept, only for the channels that configs use
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
 
 
 class _SettingsOnly:

@@ -45,8 +45,8 @@ def upgrade(db: SqliteDatabase, path: Path) -> Path | None:
     if not standing.pending:
         return None
     kept = _keep(path, standing) if standing.applied else None
-    with without(*DRIVERS):
-        from playhouse.migrations import Runner  # 10 MB that a start seldom needs
+    with without(*DRIVERS, "playhouse.cockroachdb"):  # which loads playhouse's PostgreSQL, and stays for good
+        from playhouse.migrations import Runner  # half a megabyte that a start seldom needs
     with _folder() as folder:
         Runner(db, str(folder)).up()
     return kept

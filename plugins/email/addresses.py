@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from email.headerregistry import Address
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator
 
 from notifyd.api import Form
+
+if TYPE_CHECKING:
+    from email.headerregistry import Address
 
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
@@ -27,6 +29,8 @@ def parse_mailbox(text: str) -> Address:
     and decodes `=?…?=` on the way. An international domain is turned into its ASCII form; what stands
     before the @ has none (RFC 6531), so that only some servers take it.
     """
+    from email.headerregistry import Address  # large, and of no use where no config sends e-mail
+
     text = unicodedata.normalize("NFC", text.strip())
     match = _MAILBOX.fullmatch(text)
     if match and "=?" not in text:

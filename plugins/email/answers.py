@@ -20,7 +20,9 @@ _UNPRINTABLE = re.compile(r"[\x00-\x20\x7f-\xa0\u2028-\u202e\u2066-\u2069\ud800-
 
 
 class Answers:
-    """Reads the answers of one config's server."""
+    """Reads the answers of one config's server; `errors` are those that it has a verdict on."""
+
+    errors = (SMTPException, OSError)
 
     def __init__(self, options: EmailOptions) -> None:
         self.options = options

@@ -6,15 +6,13 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-
-from aiosmtplib import SMTPException
+from typing import TYPE_CHECKING
 
 from notifyd.api import Channel, CheckContext, Context, Notification, Retry
-from notifyd_plugins.email.answers import Answers
-from notifyd_plugins.email.connections import Connections
-from notifyd_plugins.email.message import Stationery
 from notifyd_plugins.email.options import EmailOptions
-from notifyd_plugins.email.session import Session
+
+if TYPE_CHECKING:
+    from notifyd_plugins.email.session import Session
 
 
 class EmailChannel(Channel[EmailOptions]):
@@ -40,6 +38,11 @@ class EmailChannel(Channel[EmailOptions]):
 
     def __init__(self, options: EmailOptions) -> None:
         super().__init__(options)
+        # Not above: SMTP and MIME weigh a megabyte, and a daemon whose configs send no e-mail does without.
+        from notifyd_plugins.email.answers import Answers
+        from notifyd_plugins.email.connections import Connections
+        from notifyd_plugins.email.message import Stationery
+
         self._stationery = Stationery.of(options)
         self._answers = Answers(options)
         self._connections = Connections(self._begin)
@@ -70,6 +73,8 @@ class EmailChannel(Channel[EmailOptions]):
     async def _begin(self, ctx: CheckContext) -> Session:
         if self._tls is None:
             await self.open()  # the certificates could not be read earlier
+        from notifyd_plugins.email.session import Session
+
         return await Session.begin(self.options, self._tls, ctx)
 
     async def check(self, ctx: CheckContext) -> str:
@@ -95,5 +100,5 @@ class EmailChannel(Channel[EmailOptions]):
         except TimeoutError:
             server = self.options.server
             raise Retry(f"timed out: {server} did not {deed} within {timeout:g} s") from None
-        except (SMTPException, OSError) as error:
+        except self._answers.errors as error:
             raise self._answers.verdict(error) from None

@@ -22,6 +22,26 @@ def test_what_a_daemon_has_no_use_for_is_not_loaded() -> None:
     assert set(UNUSED) & set(loaded) == set()
 
 
+OF_CHANNELS_NOT_IN_USE = ("aiosmtplib", "apprise", "email.headerregistry")
+
+A_START = """
+import sys, notifyd.cli.run
+from notifyd.plugin_host import discover
+from notifyd.store.database import open_database
+open_database("sqlite:///" + sys.argv[1], create=True)
+built = [name for name, each in discover(None).channels.items() if each.cls.Options.__pydantic_complete__]
+print(*sys.modules, *(f"options of {name}" for name in built), sep="\\n")
+"""
+
+
+def test_nor_is_what_only_channels_use_that_no_config_has(tmp_path: Path) -> None:
+    start = [sys.executable, "-c", A_START, str(tmp_path / "state.db")]
+    loaded = subprocess.run(start, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert {"notifyd_plugins.email", "playhouse.migrations"} < set(loaded)
+    assert {*OF_CHANNELS_NOT_IN_USE, "playhouse.postgres_ext"} & set(loaded) == set()
+    assert [line for line in loaded if line.startswith("options of")] == []
+
+
 def test_what_was_hidden_is_there_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "only_here.py").touch()
     monkeypatch.syspath_prepend(tmp_path)
