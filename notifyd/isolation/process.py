@@ -10,10 +10,11 @@ import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from io import FileIO
 from typing import Any, Self
 
 from notifyd.isolation import wire
-from notifyd.observe.printed import Few
+from notifyd.observe.printed import MOST, Few
 
 _LONGEST_LINE = 500
 _GOODBYE = 2.0
@@ -32,10 +33,11 @@ class Process:
         child: asyncio.subprocess.Process,
         streams: tuple[asyncio.StreamReader, asyncio.StreamWriter],
         files: socket.socket,
+        output: FileIO,
         hears: Hears,
         printed: Few,
     ) -> None:
-        self._child, self.files = child, files
+        self._child, self.files, self._output = child, files, output
         self._reader, self._writer = streams
         self._killed = self._last_words = ""
         self._listening = asyncio.create_task(self._listen(hears), name=f"listen to {child.pid}")
@@ -46,16 +48,17 @@ class Process:
         """Start one, and listen to it."""
         speech, its_speech = socket.socketpair()
         files, its_files = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-        with its_speech, its_files:
+        output, its_output = (FileIO(end, mode) for end, mode in zip(os.pipe(), "rw", strict=True))
+        with its_speech, its_files, its_output:
             child = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-P", "-m", "notifyd.isolation"),
                 *(str(its_speech.fileno()), str(its_files.fileno())),
                 pass_fds=(its_speech.fileno(), its_files.fileno()),
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
+                stdout=its_output,
+                stderr=its_output,
             )
-        return cls(child, await asyncio.open_unix_connection(sock=speech), files, hears, printed)
+        return cls(child, await asyncio.open_unix_connection(sock=speech), files, output, hears, printed)
 
     @property
     def pid(self) -> int:
@@ -96,10 +99,11 @@ class Process:
         status = await self._child.wait()
         await asyncio.wait([self._reading], timeout=1)
         self._reading.cancel()
+        await asyncio.wait([self._reading])
+        self._output.close()
         self._writer.close()
         with suppress(OSError):
             await self._writer.wait_closed()
-        self._child._transport.close()  # type: ignore[attr-defined]  # and with it its pipe
         self.files.close()
         said = f"; the last that it said: {self._last_words}" if self._last_words else ""
         return self._killed or _how(status) + said
@@ -117,16 +121,25 @@ class Process:
 
     async def _read_output(self, printed: Few) -> None:
         """What it prints is logged, but no more of it than anyone reads; the rest is read slowly, and dropped."""
-        assert self._child.stdout is not None  # noqa: S101 - it was asked for
-        while chunk := await self._child.stdout.read(65_536):
+        while chunk := await self._printed():
             shown = chunk[-_TAIL:].decode(errors="replace").splitlines()[len(chunk) > _TAIL :]  # not half a line
-            printed.leave_out(chunk[:-_TAIL].count(b"\n"))
             lines = [line.strip() for line in shown if line.strip()]
-            for line in lines:
+            for line in lines[:MOST]:
                 printed.add(line[:_LONGEST_LINE])
+            printed.leave_out(chunk[:-_TAIL].count(b"\n") + len(lines[MOST:]))
             self._last_words = lines[-1][:_LONGEST_LINE] if lines else self._last_words
             await asyncio.sleep(_BREATH)
         printed.tell()
+
+    async def _printed(self) -> bytes:
+        """What it has printed since; nothing at its end. A stream would wake the loop for each of its writes."""
+        loop, there_is_some = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(self._output, there_is_some.set)
+        try:
+            await there_is_some.wait()
+        finally:
+            loop.remove_reader(self._output)
+        return self._output.read(65_536)
 
 
 def _how(status: int) -> str:

@@ -256,6 +256,16 @@ async def test_what_it_prints_is_in_the_log_but_not_all_of_it(isolated: Isolated
     assert len(lines) + left_out > 49_000, "but for what is cut in two"
 
 
+async def test_what_it_prints_bit_by_bit_does_not_keep_the_loop_busy(
+    isolated: Isolated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONUNBUFFERED", "1")  # each print is a write or two
+    async with isolated("print", timeout=60) as lane:
+        before = time.thread_time()
+        assert (await attempt(lane)).result is Result.SENT
+        assert time.thread_time() - before < 0.3
+
+
 async def test_the_traceback_is_in_the_log_and_not_in_the_history(isolated: Isolated, said: Said) -> None:
     async with isolated("raise") as lane:
         assert (await attempt(lane)).reason == "bug in the channel: KeyError: 'oops'"
