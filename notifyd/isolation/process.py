@@ -57,6 +57,7 @@ class Process:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=its_output,
                 stderr=its_output,
+                start_new_session=True,
             )
         return cls(child, await asyncio.open_unix_connection(sock=speech), files, output, hears, printed)
 
@@ -74,10 +75,7 @@ class Process:
         """End it at once, and whatever it has started."""
         self._killed = self._killed or why
         with suppress(ProcessLookupError):
-            try:
-                os.killpg(self.pid, signal.SIGKILL)
-            except ProcessLookupError:  # it has ended, or has just begun, and has no group of its own yet
-                self._child.kill()
+            os.killpg(self.pid, signal.SIGKILL)
 
     async def end(self) -> None:
         """Let it close, and kill it where that takes too long."""

@@ -17,10 +17,8 @@ from typing import Any
 import pytest
 
 from notifyd.isolation.channel import IsolatedChannel
-from notifyd.isolation.process import Process
 from notifyd.lane import Lane, lane_of
 from notifyd.model import Outcome, Result
-from notifyd.observe.printed import Few
 from notifyd.outbound import Guard
 from notifyd.plugin_host import Registry, discover
 from notifyd.settings import NotificationSettings
@@ -277,15 +275,8 @@ async def test_the_daemon_comes_first(isolated: Isolated) -> None:
     async with isolated("well") as lane:
         pid, ours = pid_of(lane), os.getpriority(os.PRIO_PROCESS, 0)
         assert os.getpriority(os.PRIO_PROCESS, pid) == min(ours + 10, 19)
-        assert os.getsid(pid) == os.getsid(0), "niceness counts within a session only"
-        assert os.getpgid(pid) == pid, "what it has started is killed with it"
-
-
-async def test_one_that_has_only_just_begun_can_be_killed() -> None:
-    process = await Process.start(print, Few(print, print))
-    process.kill("nobody waits for it")
-    async with asyncio.timeout(5):
-        assert await process.gone() == "nobody waits for it"
+        autogroup = Path(f"/proc/{pid}/autogroup")
+        assert not autogroup.exists() or autogroup.read_text().endswith("nice 10\n"), "sessions are weighed first"
 
 
 async def test_it_loads_its_own_plugin_only(isolated: Isolated) -> None:
