@@ -83,7 +83,7 @@ def _folded(memory: Memory, items: Iterable[Input], rules: Rules, origin: Origin
     fold = Fold(memory, rules, origin)
     for item in items:
         fold.step(item)
-    fold.watching.settle()
+    fold.settle()
     return fold.detected
 
 
@@ -99,12 +99,16 @@ class Fold:
         self.watching = Watching(memory, self.detected)
         self.runs = Runs(memory, self.detected, origin)
         self.now: datetime
+        self._successes = 0  # that are not counted yet
+        self._newest: dict[str, tuple[Position, Record]] = {}  # schedule → its newest success, which is not kept yet
         self._forget_other_epochs()
 
     def step(self, item: Input, *, quick: bool = True) -> None:
         """Take in one input; `quick` is only quicker."""
         if quick and isinstance(item, Record) and item.status is _SUCCESS and self._plain_success(item):
             return
+        if self._newest:
+            self._settle_successes()
         if isinstance(item, Tick):
             self.now = item.now
             self._tick()
@@ -147,21 +151,44 @@ class Fold:
     def _plain_success(self, record: Record) -> bool:
         """Nearly all that a log holds: a run that succeeded, of which nothing was known. False where it is no such row.
 
-        It comes to what `_record` comes to, in a third of the time.
+        It comes to what `_record` comes to, in a fraction of the time: of the successes of a schedule that come in
+        their order, the last one alone says where its streak stands.
         """
-        if self.origin.rows != "runs" and record.run_id is not None:
+        origin = self.origin
+        if origin.rows != "runs" and record.run_id is not None:
             return False
         run = self.runs.key_of(record)
         if run in self.detected.runs or run in self.memory.runs or self.watching.of(record.key) is not None:
             return False
-        counts, position = self.detected.counts, position_of(record)
-        counts["read"] += 1
-        counts["success"] += 1
-        self.now = record.read_at
-        if self.origin.rewatch is not None and position.at + self.origin.rewatch > record.read_at:
+        schedule, read_at, position = run[0], record.read_at, position_of(record)
+        newest = self._newest.get(schedule)
+        if newest is None:
+            if not self.streaks.is_plain(schedule, position):
+                return False
+        elif newest[0] > position or newest[1].read_at > read_at:
+            return False
+        self._newest[schedule] = position, record
+        self._successes += 1
+        self.now = read_at
+        if origin.rewatch is not None and position.at + origin.rewatch > read_at:
             self.watching.add_later(record.key, record, self._watch_ended)
-        self.streaks.success(self.streaks.of_record(record, run[0]), position, run[1], record.read_at)
         return True
+
+    def settle(self) -> None:
+        """Do what was left for later, as most of it is overtaken by then."""
+        self._settle_successes()
+        self.watching.settle()
+
+    def _settle_successes(self) -> None:
+        counts, newest = self.detected.counts, self._newest
+        if self._successes:
+            counts["read"] += self._successes
+            counts["success"] += self._successes
+            self._successes = 0
+        for schedule, (position, record) in newest.items():
+            outcome = RunOutcome(position, self.runs.key_of(record)[1], failed=False)
+            self.streaks.succeeded(self.streaks.of_record(record, schedule), outcome)
+        newest.clear()
 
     def _says_nothing_new(
         self, record: Record, status: Status, what: Failure | None, run: RunKey, known: Watch | None

@@ -87,13 +87,16 @@ class Streaks:
             first = first_failure and (success is None or outcome.position > success)
             self._continue(streak, outcome, first_failure=first)
 
-    def success(self, streak: Streak, position: Position, run: str, now: datetime) -> None:
-        """A run that succeeded for good. Mostly it is the newest, and all that stands before it is history."""
-        outcome = RunOutcome(position, run, failed=False)
-        if streak.announced is None and (not streak.outcomes or streak.outcomes[-1].position <= position):
-            streak.outcomes, streak.last_error = (outcome,), None
-        else:
-            self.outcome(streak, outcome, now, final=True)
+    def is_plain(self, schedule: str, position: Position) -> bool:
+        """Whether a success there is the newest outcome, and nobody has to be told of it."""
+        streak = self.peek(schedule)
+        if streak is None:
+            return True
+        return streak.announced is None and (not streak.outcomes or streak.outcomes[-1].position <= position)
+
+    def succeeded(self, streak: Streak, outcome: RunOutcome) -> None:
+        """Put a plain success in its place: all that stands before it is history."""
+        streak.outcomes, streak.last_error = (outcome,), None
 
     def remind(self, now: datetime) -> None:
         """Remind of the streaks that go on, where it is time."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from notifyd.core.memory import Detected, Memory, RunKey
@@ -34,13 +33,11 @@ def load(
     A few indexed look-ups. `watching` are the watched rows, where they are known already.
     """
     memory = Memory(watched=dict(watched(db, source_id) if watching is None else watching))
-    schedules, runs = _touched(records, origin)
-    of_rows = set(_runs_of_rows(memory.watched, records, gone))
-    schedules |= {schedule for schedule, _ in of_rows}
-    runs |= of_rows
-    if schedules:
-        _take(memory, _open_runs(db, source_id, schedules), _streaks(db, source_id, schedules))
+    runs = _touched(records, origin)
+    for schedule, run_id in _runs_of_rows(memory.watched, records, gone):
+        runs.setdefault(schedule, set()).add(run_id)
     if runs:
+        _take(memory, _open_runs(db, source_id, runs.keys()), _streaks(db, source_id, runs.keys()))
         _take(memory, _known_runs(db, source_id, runs), [])
     if tick is not None:
         _load_due(db, source_id, memory, tick, origin)
@@ -69,18 +66,18 @@ def save(db: Database, source_id: str, detected: Detected, now: datetime) -> Non
     db.run("DELETE FROM watched WHERE source_id = ? AND until <= ?", [source_id, rfc3339(now)])
 
 
-def _touched(records: Iterable[Record], origin: Origin) -> tuple[set[str], set[RunKey]]:
-    """The schedules and runs of the records."""
-    names: dict[tuple[str | None, ...], str] = {}
-    runs: set[RunKey] = set()
-    name, take = rows.name, runs.add
+def _touched(records: Iterable[Record], origin: Origin) -> dict[str, set[str]]:
+    """The schedules of the records, and the runs of each."""
+    runs: dict[tuple[str | None, ...], set[str]] = {}
+    schedules = dict[str, set[str]]()
+    whole, name = origin.rows == "runs", rows.name
     for record in records:
         parts = (record.schedule_id, record.tenant_id, record.connector_id, record.entity_type)
-        schedule = names.get(parts)
-        if schedule is None:
-            schedule = names[parts] = name(schedule_of(record))
-        take((schedule, name(run_of(record, origin))))
-    return set(names.values()), runs
+        mine = runs.get(parts)
+        if mine is None:
+            mine = runs[parts] = schedules.setdefault(name(schedule_of(record)), set())
+        mine.add(name(record.key if whole else run_of(record, origin)))
+    return schedules
 
 
 def _runs_of_rows(watched: Mapping[str, Watch], records: Iterable[Record], gone: Iterable[str]) -> Iterable[RunKey]:
@@ -91,23 +88,21 @@ def _runs_of_rows(watched: Mapping[str, Watch], records: Iterable[Record], gone:
             yield rows.name(watch.schedule), rows.name(watch.run_id)
 
 
-def _open_runs(db: Database, source_id: str, schedules: set[str]) -> list[Run]:
+def _open_runs(db: Database, source_id: str, schedules: Collection[str]) -> list[Run]:
     sql = f"{_RUNS} {_KEYS} runs r ON r.schedule = k.value WHERE r.source_id = ? AND r.state = 'open'"
     return [rows.run_of(row) for row in db.run(sql, [json.dumps(list(schedules)), source_id])]
 
 
-def _known_runs(db: Database, source_id: str, runs: set[RunKey]) -> list[Run]:
-    names = defaultdict[str, list[str]](list)
-    for schedule, run_id in runs:
-        names[schedule].append(run_id)
+def _known_runs(db: Database, source_id: str, runs: Mapping[str, Iterable[str]]) -> list[Run]:
     sql = (
         f"{_RUNS} json_each(?) s, json_each(s.value) k CROSS JOIN runs r ON r.schedule = s.key AND r.run_id = k.value"
         " WHERE r.source_id = ?"
     )
+    names = {schedule: list(run_ids) for schedule, run_ids in runs.items()}
     return [rows.run_of(row) for row in db.run(sql, [json.dumps(names), source_id])]
 
 
-def _streaks(db: Database, source_id: str, schedules: set[str]) -> list[Streak]:
+def _streaks(db: Database, source_id: str, schedules: Collection[str]) -> list[Streak]:
     sql = f"{_STREAKS} {_KEYS} streaks s ON s.schedule = k.value WHERE s.source_id = ?"
     return [rows.streak_of(row) for row in db.run(sql, [json.dumps(list(schedules)), source_id])]
 

@@ -445,11 +445,14 @@ def test_the_time_of_a_row_is_when_it_finished_else_occurred_else_started() -> N
 
 @pytest.mark.parametrize("good_between", [0, 1, 50])
 def test_many_poisoned_rows_are_set_aside_in_one_batch(good_between: int) -> None:
-    """To fold the batch anew for each of them took 5.5 s."""
+    """To fold the batch anew for each of them took 36 times as long as without them; in halves it takes some four."""
     every = good_between + 1
-    log = [failed(str(n), n, occurred_at=NAIVE if n % every == 0 else at(n)) for n in range(2_500)]
+    good = [failed(str(n), n, occurred_at=at(n)) for n in range(2_500)]
+    log = [record._replace(occurred_at=NAIVE) if n % every == 0 else record for n, record in enumerate(good)]
     began = time.process_time()
+    detect(Memory(), good, PATIENT, RUNS)
+    then = time.process_time()
     detected = detect(Memory(), log, PATIENT, RUNS)
     assert detected.counts["set_aside"] == len(detected.set_aside) == len(range(0, 2_500, every))
     assert detected.counts["first_errors"] == 2_500 - detected.counts["set_aside"]
-    assert time.process_time() - began < 1.5
+    assert time.process_time() - then < 12 * (then - began)
