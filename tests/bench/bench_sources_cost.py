@@ -23,7 +23,14 @@ from tests.sources.workload import source_of
 SMALL, LARGE = 10_000, 5_000_000
 NEW = (0, 100, 10_000)
 ROUNDS = {0: 41, 100: 21, 10_000: 9}
-STRATEGIES = {"key": ("id", ""), "rowid": ("name", ""), "timestamp": ("name", 'cursor = "timestamp"\noverlap = "10s"')}
+OVERLAP = 'overlap = "10s"\n'
+"""All that the small log spans: so both hold the same number of rows within it, and only their size is another."""
+
+STRATEGIES = {
+    "key": ("id", OVERLAP),
+    "rowid": ("name", OVERLAP),
+    "timestamp": ("name", f'cursor = "timestamp"\n{OVERLAP}'),
+}
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 _OF_SEQUENCE = """
