@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from notifyd.clock import Clock
-from notifyd.core import describe
+from notifyd.core import notices
 from notifyd.core.rules import Rules
 from notifyd.errors import NotifydError
 from notifyd.filtering import Gate, ask
@@ -59,7 +59,7 @@ class ChannelWatch:
             log.error("what fails could not be told; it is tried again", error=str(error))
 
     async def _tell(self, channel: Failing, now: datetime, rules: Rules) -> None:
-        event = describe.channel_failing(
+        event = notices.channel_failing(
             channel.config_id, channel.name, channel.since, channel.error, now, rules, dead=channel.dead
         )
         finding = Finding(event, condition=event.id, about=channel.config_id)
@@ -73,9 +73,7 @@ class ChannelWatch:
         self.found()
 
     async def _say_late(self, expired: Late, now: datetime) -> None:
-        event = describe.told_too_late(
-            expired.config_id, expired.name, expired.count, expired.first, expired.since, now
-        )
+        event = notices.told_too_late(expired.config_id, expired.name, expired.count, expired.first, expired.since, now)
         finding, recipients = Finding(event, alone=expired.config_id), [gate.recipient for gate in self.gates]
         if await self.store(late.say, expired, finding, recipients, now):
             log.warning("what expired is told by a notice of its own", config=expired.name, events=expired.count)
@@ -83,7 +81,7 @@ class ChannelWatch:
 
     async def _end(self, channel: Failing, now: datetime) -> None:
         expired = await self.store(expiry.untold_events, channel.config_id)
-        event = describe.channel_recovered(
+        event = notices.channel_recovered(
             channel.name, channel.condition or "", channel.since, now, in_use=channel.in_use, expired=expired
         )
         recipients = [gate.recipient for gate in self.gates]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from notifyd.core import describe
+from notifyd.core import notices
 from notifyd.core.rules import Rules
 from notifyd.filtering import Gate, ask
 from notifyd.model import Finding
@@ -50,7 +50,7 @@ class OutageWatch:
             return
         recovery = None
         if outage.condition:
-            event = describe.source_reachable(self.source.name, outage.condition, outage.since, now)
+            event = notices.source_reachable(self.source.name, outage.condition, outage.since, now)
             recovery = Finding(event, condition=outage.condition)
         recipients = [gate.recipient for gate in self.gates]
         if await self.store(cursors.end_outage, self.source.id, recovery, recipients, now):
@@ -63,7 +63,7 @@ class OutageWatch:
         return self._outage
 
     async def _tell(self, outage: Outage, error: str, now: datetime) -> None:
-        event = describe.source_unreachable(self.source.name, self.source.id, outage.since, error, now, self.rules)
+        event = notices.source_unreachable(self.source.name, self.source.id, outage.since, error, now, self.rules)
         verdicts, recipients = ask(self.gates, [event], now), [gate.recipient for gate in self.gates]
         finding = Finding(event, condition=event.id)
         await self.store(cursors.tell_outage, self.source.id, finding, verdicts, recipients, now)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import structlog
 
-from notifyd.core import describe
+from notifyd.core import notices
 from notifyd.core.plan import Recipient
 from notifyd.model import Finding
 from notifyd.settings import SourceSettings
@@ -86,5 +86,5 @@ def _endings(sources: Sequence[SourceSettings], listed: Sequence[Condition], now
 
 
 def _finding(condition: Condition, now: datetime, *, paused: bool) -> Finding:
-    event = describe.no_longer_watched(condition.event, condition.source, now, paused=paused)
+    event = notices.no_longer_watched(condition.event, condition.source, now, paused=paused)
     return Finding(event, condition=condition.event.id)

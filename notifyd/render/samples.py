@@ -11,7 +11,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from notifyd.core.describe import ACTIONS, SEVERITIES, digest
+from notifyd.core.advice import ACTIONS, SEVERITIES
+from notifyd.core.digests import digest
 from notifyd.model import SYSTEM_EVENTS, Closes, Event, EventType, Notification, Reason
 
 _AT = datetime(2026, 11, 24, 21, 0, tzinfo=UTC)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from notifyd.core import describe
+from notifyd.core import digests
 from notifyd.core.plan import release
 from notifyd.model import Finding, Notification, Reason, rfc3339
 from notifyd.store import admission, books, dam, ends, expiry, planning, rows, tally
@@ -202,9 +202,9 @@ def _notification(db: Database, lane: Capacity, row: _Due, found: Sequence[rows.
         ends = db.run(f"SELECT MIN(e.timestamp), MAX(e.timestamp) {_MEMBERS}", [row.id])[0]
         first, last = rows.moment(ends[0]), rows.moment(ends[1])
     sample = tuple(events)
-    headline = sample[0] if row.count == 1 else describe.digest(sample, row.count, first, last, row.id)
-    headline = describe.with_flood(headline) if row.reason == Reason.FLOOD.value else headline
-    headline = describe.with_missed(headline, row.missed) if row.missed else headline
+    headline = sample[0] if row.count == 1 else digests.digest(sample, row.count, first, last, row.id)
+    headline = digests.with_flood(headline) if row.reason == Reason.FLOOD.value else headline
+    headline = digests.with_missed(headline, row.missed) if row.missed else headline
     conditions = {event[-1] for event in found}
     return Notification(
         id=row.id,

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from notifyd.core import describe
+from notifyd.core import notices
 from notifyd.model import Finding, Outcome, Reason, Result, rfc3339
 from notifyd.store import admission, books, claim, dam, ends, expiry, lapse, rows, tally
 from notifyd.store.admission import Capacity
@@ -151,7 +151,7 @@ def take_up(db: Database, now: datetime, *, all_leases: bool) -> int:
 def enqueue_test(db: Database, config_id: str, config: str, now: datetime) -> str:
     """Put a test for one config in the outbox: the same path as anything else. Its delivery id."""
     token = secrets.token_hex(12)
-    event, delivery = describe.test_event(config, token, now), f"dlv_{token}"
+    event, delivery = notices.test_event(config, token, now), f"dlv_{token}"
     with db.transaction():
         db.write_many(rows.INSERT_EVENT, [rows.event_row(Finding(event), None, rfc3339(now), untold=False)])
         db.write_many(rows.INSERT_VERDICT, [(event.id, config_id, "planned", "a person asked for it", delivery, None)])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from notifyd.core import describe
+from notifyd.core import advice, describe, digests, notices
 from notifyd.core.rules import Advice, Origin, Rules
 from notifyd.model import Closes, Event, EventType, Severity
 from tests.core.logs import NOON, RULES, RUNS, at, fold, row, tick
@@ -33,7 +33,7 @@ def test_a_sync_error() -> None:
     assert event.message == "order 7 is not complete"
     assert event.details == {"sync_id": "s1", "connector": "woo", "entity": "orders"}
     assert (event.connector_id, event.entity_type) == ("woo", "orders")
-    assert event.suggested_actions == describe.ACTIONS[EventType.SYNC_ERROR]
+    assert event.suggested_actions == advice.ACTIONS[EventType.SYNC_ERROR]
 
 
 def test_a_rate_limit_concerns_every_entity_type() -> None:
@@ -107,7 +107,7 @@ def test_a_streak() -> None:
     )
     assert event.details == {"connector": "woo", "failure_count": "3", "since": "2026-11-24T12:01:00.000000Z"}
     assert (event.tenant_id, event.schedule_id) == ("T", "nightly")
-    assert event.suggested_actions == describe.ACTIONS[EventType.CONSECUTIVE_FAILURES]
+    assert event.suggested_actions == advice.ACTIONS[EventType.CONSECUTIVE_FAILURES]
 
 
 def last_error(event: Event) -> str:
@@ -161,32 +161,32 @@ def test_a_recovery() -> None:
 
 
 def test_a_test() -> None:
-    event = describe.test_event("ops-mail", "token", NOON)
+    event = notices.test_event("ops-mail", "token", NOON)
     assert (event.event_type, event.severity, event.title) == (EventType.TEST, Severity.INFO, "Test Notification")
     assert "ops-mail" in event.message
-    assert event.id != describe.test_event("ops-mail", "another", NOON).id
+    assert event.id != notices.test_event("ops-mail", "another", NOON).id
 
 
 def test_every_event_type_has_a_severity() -> None:
-    assert set(describe.SEVERITIES) == set(EventType)
+    assert set(advice.SEVERITIES) == set(EventType)
 
 
 # -- what to do next -----------------------------------------------------------------------------
 
 
 def test_what_only_better_credentials_mend_says_so() -> None:
-    assert told("401: Invalid QuickBooks credentials or expired token").suggested_actions == describe.AUTH_ACTIONS
+    assert told("401: Invalid QuickBooks credentials or expired token").suggested_actions == advice.AUTH_ACTIONS
 
 
 def test_the_admin_s_advice_replaces_ours_and_the_runbook_comes_last() -> None:
     rules = Rules(advice=(Advice(("Call Ada",), runbook="https://wiki.example/woo", connector="woo"),))
     assert told("order 7", rules).suggested_actions == ("Call Ada", "Runbook: https://wiki.example/woo")
-    assert told("order 7", rules, connector_id="quickbooks").suggested_actions == describe.ACTIONS[EventType.SYNC_ERROR]
+    assert told("order 7", rules, connector_id="quickbooks").suggested_actions == advice.ACTIONS[EventType.SYNC_ERROR]
 
 
 def test_a_runbook_alone_is_added_to_ours() -> None:
     rules = Rules(advice=(Advice(runbook="https://wiki.example"),))
-    steps = describe.ACTIONS[EventType.SYNC_ERROR]
+    steps = advice.ACTIONS[EventType.SYNC_ERROR]
     assert told("order 7", rules).suggested_actions == (*steps, "Runbook: https://wiki.example")
 
 
@@ -242,7 +242,7 @@ def test_retry_after(text: str, seconds: str | None) -> None:
 
 def digest(*events: Event, count: int = 0) -> Event:
     first, last = events[0].timestamp, events[-1].timestamp
-    return describe.digest(events, count or len(events), first, last, "dlv_1")
+    return digests.digest(events, count or len(events), first, last, "dlv_1")
 
 
 def test_the_headline_of_one_kind_of_event() -> None:
@@ -259,7 +259,7 @@ def test_the_headline_of_one_kind_of_event() -> None:
         "first": "2026-11-24T12:00:00.000000Z",
         "last": "2026-11-24T12:02:00.000000Z",
     }
-    assert headline.suggested_actions == describe.ACTIONS[EventType.SYNC_ERROR]
+    assert headline.suggested_actions == advice.ACTIONS[EventType.SYNC_ERROR]
 
 
 def test_the_headline_of_one_type_about_several_things() -> None:
@@ -272,7 +272,7 @@ def test_a_mixed_headline_is_as_severe_as_the_worst() -> None:
     headline = digest(told("rate limit exceeded"), told("connection refused"), told("order 7"))
     assert headline.severity is Severity.CRITICAL
     assert headline.title == "3 events: Connection Failed: woo and others"
-    assert headline.suggested_actions == describe.ACTIONS[EventType.CONNECTION_FAILURE]
+    assert headline.suggested_actions == advice.ACTIONS[EventType.CONNECTION_FAILURE]
 
 
 def test_a_headline_says_that_what_it_tells_is_over() -> None:
@@ -298,19 +298,19 @@ def test_a_headline_does_not_close_anything() -> None:
 
 def test_a_digest_of_credentials_and_data_advises_about_both() -> None:
     headline = digest(told("order 7"), told("401: Invalid credentials"))
-    assert headline.suggested_actions == (*describe.ACTIONS[EventType.SYNC_ERROR], *describe.AUTH_ACTIONS)
+    assert headline.suggested_actions == (*advice.ACTIONS[EventType.SYNC_ERROR], *advice.AUTH_ACTIONS)
 
 
 def test_the_words_of_a_digest_do_not_depend_on_the_clock() -> None:
     events = [told("order 7"), told("order 8")]
     assert digest(*events) == digest(*events)
-    later = describe.digest(tuple(events), 2, NOON, NOON + timedelta(hours=1), "dlv_1")
+    later = digests.digest(tuple(events), 2, NOON, NOON + timedelta(hours=1), "dlv_1")
     assert later.timestamp == NOON + timedelta(hours=1)
 
 
 def test_the_end_of_an_outage_says_what_came_too_late() -> None:
     def message(expired: int) -> str:
-        return describe.channel_recovered("ops", "evt", NOON, NOON, in_use=True, expired=expired).message
+        return notices.channel_recovered("ops", "evt", NOON, NOON, in_use=True, expired=expired).message
 
     assert "too old" not in message(0)
     assert message(1).endswith(" 1 event was too old to be told to its people by then.")
@@ -326,7 +326,7 @@ def test_the_end_of_an_outage_says_what_came_too_late() -> None:
     ],
 )
 def test_a_channel_that_fails_says_what_was_given_up(dead: int, given_up: str) -> None:
-    event = describe.channel_failing("c1", "ops", NOON, "HTTP 410: gone", NOON, Rules(), dead=dead)
+    event = notices.channel_failing("c1", "ops", NOON, "HTTP 410: gone", NOON, Rules(), dead=dead)
     beginning = "Deliveries to ops keep failing since 2026-11-24 12:00:00 UTC, so its people are not told"
     assert event.message == f"{beginning}{given_up}: HTTP 410: gone"
     assert event.details["given_up"] == str(dead)
@@ -340,13 +340,13 @@ def test_a_channel_that_fails_says_what_was_given_up(dead: int, given_up: str) -
     ],
 )
 def test_the_end_of_an_outage_says_which_end(in_use: bool, message: str) -> None:
-    event = describe.channel_recovered("ops", "evt", NOON, NOON, in_use=in_use)
+    event = notices.channel_recovered("ops", "evt", NOON, NOON, in_use=in_use)
     assert (event.title, event.message) == ("Recovered: ops", message)
     assert event.closes == Closes("evt", "channel_failing")
 
 
 @pytest.mark.parametrize(("count", "what"), [(1, "1 event was"), (3, "3 events were")])
 def test_what_expired_is_counted_in_its_notice(count: int, what: str) -> None:
-    event = describe.told_too_late("c1", "ops", count, "dlv_1", NOON, NOON)
+    event = notices.told_too_late("c1", "ops", count, "dlv_1", NOON, NOON)
     found = "the oldest found about 2026-11-24 12:00:00 UTC, and expired."
     assert event.message == f"{what} not delivered in time, {found}"
