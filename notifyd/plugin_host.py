@@ -152,9 +152,16 @@ class _Findings:
 def _installed() -> Iterator[_Candidate]:
     """One candidate per entry point; loaded one by one, so that a broken one can be named."""
     points = importlib.metadata.entry_points(group=GROUP)
+    packages = {point.dist for point in points if point.dist}
+    owners = {each: _name_and_version(each) for each in packages}  # once each: it reads and parses a file
     for point in sorted(points, key=lambda point: (point.name, point.value)):
-        owner = f"{point.dist.name} {point.dist.version}" if point.dist else "an unnamed package"
+        owner = owners[point.dist] if point.dist else "an unnamed package"
         yield _Candidate(point.name, f"{owner} ({point.value})", point.load)
+
+
+def _name_and_version(package: importlib.metadata.Distribution) -> str:
+    said = package.metadata
+    return f"{said['Name']} {said['Version']}"
 
 
 def _dropped_in(plugins_dir: Path | None, findings: _Findings) -> Iterator[_Candidate]:

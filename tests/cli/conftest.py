@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from notifyd.__main__ import application
@@ -60,12 +63,20 @@ class Answer:
 Notifyd = Callable[..., Answer]
 
 
+@cache
+def command() -> Any:
+    """Every command, built once: that takes longer than most of them do. A process does it once, too."""
+    return get_command(application())
+
+
 def invoke(*arguments: str, **environ: str) -> Answer:
     """Run a command in this process. Whatever it raises but SystemExit is the test's failure."""
-    done = CliRunner().invoke(application(), list(arguments), env={"NOTIFYD_CONFIG": None, **environ})
-    if done.exception is not None and not isinstance(done.exception, SystemExit):
-        raise done.exception
-    return Answer(done.exit_code, done.stdout, done.stderr)
+    with CliRunner().isolation(env={"NOTIFYD_CONFIG": None, **environ}) as (stdout, stderr, _):
+        with pytest.raises(SystemExit) as ended:
+            command().main(list(arguments), prog_name="notifyd")
+        sys.stdout.flush()
+        sys.stderr.flush()
+        return Answer(int(ended.value.code or 0), stdout.getvalue().decode(), stderr.getvalue().decode())
 
 
 async def aside(*arguments: str, site: Site) -> Answer:
