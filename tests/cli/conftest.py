@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 import logging
 import sys
@@ -64,16 +65,17 @@ Notifyd = Callable[..., Answer]
 
 
 @cache
-def command() -> Any:
-    """Every command, built once: that takes longer than most of them do. A process does it once, too."""
+def built() -> Any:
+    """Every command. To build them takes longer than most of what they do."""
     return get_command(application())
 
 
 def invoke(*arguments: str, **environ: str) -> Answer:
     """Run a command in this process. Whatever it raises but SystemExit is the test's failure."""
+    command = copy.deepcopy(built())  # a command keeps what it learns of itself: the options of its help, say
     with CliRunner().isolation(env={"NOTIFYD_CONFIG": None, **environ}) as (stdout, stderr, _):
         with pytest.raises(SystemExit) as ended:
-            command().main(list(arguments), prog_name="notifyd")
+            command.main(list(arguments), prog_name="notifyd")
         sys.stdout.flush()
         sys.stderr.flush()
         return Answer(int(ended.value.code or 0), stdout.getvalue().decode(), stderr.getvalue().decode())
