@@ -70,8 +70,8 @@ prints is no error."""
 
 REASONS = INSIDE | ISOLATED
 TIMEOUTS = {"print": "20s", "eat memory": "20s"}
-"""The rest have a second. Who prints without end is slowed down by who reads it, and is to be let off by that alone; who eats
-memory is to end where there is no more, and not before, on a busy machine too."""
+"""The rest have a second. Who prints without end is slowed down by who reads it, and is to be let off by that alone;
+who eats memory is to end where there is no more, and not before, on a busy machine too."""
 
 
 async def measure(seed: int) -> Report:
