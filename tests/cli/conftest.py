@@ -39,6 +39,7 @@ from tests.sinks.log import JobLog, SyncLog
 from tests.sources.conftest import mariadb as mariadb
 from tests.sources.conftest import postgres as postgres
 from tests.sources.conftest import server as server
+from tests.store import fresh
 from tests.system.site import Site
 
 SENT = Outcome(Result.SENT, status_code=200)
@@ -94,6 +95,7 @@ class Past:
 
     def poll(self, now: datetime | None = None) -> None:
         """Read every source to its end."""
+        fresh.put(self.site.state)
         asyncio.run(_poll(self.site.settings(), now or utc_now()))
 
     def attempt(self, outcome: Outcome = SENT, *, retry_in: timedelta | None = None) -> list[Claimed]:

@@ -19,6 +19,7 @@ from notifyd.daemon import Daemon
 from notifyd.observe import logs
 from tests.sinks.http import HttpSink
 from tests.sinks.log import JobLog, SyncLog
+from tests.store import fresh
 from tests.system.site import Site
 
 Running = Callable[[], AbstractAsyncContextManager[Daemon]]
@@ -100,6 +101,7 @@ def running(site: Site, clock: Clock, said: Said) -> Running:
 
     @asynccontextmanager
     async def run() -> AsyncIterator[Daemon]:
+        fresh.put(site.state)
         daemon = Daemon(site.settings(), clock)
         await daemon.start()
         try:

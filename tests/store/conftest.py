@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from notifyd.settings import sqlite_path
 from notifyd.store.database import Database, open_database
+from tests.store import fresh
 from tests.store.state import State
 
 
@@ -20,6 +22,7 @@ def url(tmp_path: Path) -> str:
 @pytest.fixture
 def db(url: str) -> Iterator[Database]:
     """A new state DB."""
+    fresh.put(sqlite_path(url))
     database = open_database(url, create=True)
     yield database
     database.close()

@@ -19,6 +19,7 @@ from notifyd.store.trail import Actor
 from tests.loops.conftest import Clock, Said, clock, said
 from tests.sinks.http import HttpSink
 from tests.sinks.log import JobLog
+from tests.store import fresh
 from tests.system.site import Site, webhook
 
 __all__ = ["clock", "said"]
@@ -141,6 +142,7 @@ def serving(site: Site, clock: Clock, said: Said) -> Serving:
 
     @asynccontextmanager
     async def serve() -> AsyncIterator[Api]:
+        fresh.put(site.state)
         daemon = Daemon(site.settings(), clock)
         await daemon.start()
         try:
