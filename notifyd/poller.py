@@ -126,12 +126,13 @@ class Poller:
         self.rounds.looked(due, now)
         if batch.epoch != checkpoint.epoch:
             due = [key for key in due if not watched[key].ended]  # what has their keys now are other rows
-        records = [*(seen[key] for key in due if key in seen), *batch.records] if seen else batch.records
-        return replace(batch, records=records), [key for key in due if key not in seen]
+        if seen:
+            batch = replace(batch, records=[*(seen[key] for key in due if key in seen), *batch.records])
+        return batch, [key for key in due if key not in seen]
 
     async def _detect(self, batch: Batch, gone: Sequence[str], known: Memory, now: datetime) -> Detected:
         tick = now if batch.at_end else None
-        origin = replace(self.origin, epoch=batch.epoch)
+        origin = self.origin if batch.epoch == self.origin.epoch else replace(self.origin, epoch=batch.epoch)
         if batch.at_end and not batch.records and not gone and not known.runs and not known.streaks:
             return detect(known, [Tick(now)], self.rules, origin)  # nothing to fold: not worth a thread
         known = await self.store(

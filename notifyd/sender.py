@@ -257,6 +257,10 @@ def _turn(
     returned: Sequence[Claimed],
 ) -> tuple[list[Claimed], datetime | None]:
     """A turn; and where it claimed nothing, when something is due next, so that an idle second costs one errand."""
+    if not settled and not returned:
+        due = outbox.next_due(database, lanes, now, most_per_minute)
+        if due is None or due > now:
+            return [], due
     claimed = outbox.turn(database, settled, lanes, now, most_per_minute, returned)
     return claimed, None if claimed else outbox.next_due(database, lanes, now, most_per_minute)
 

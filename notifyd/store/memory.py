@@ -107,34 +107,50 @@ def _streaks(db: Database, source_id: str, schedules: Collection[str]) -> list[S
     return [rows.streak_of(row) for row in db.run(sql, [json.dumps(list(schedules)), source_id])]
 
 
+_REMINDERS = "streaks s WHERE s.source_id = ? AND s.failed_since_told = 1 AND s.remind_at <= ?"
+_SILENT = "streaks s WHERE s.source_id = ? AND s.touched <= ? AND s.outcomes <> '[]'"
+_QUIET = "runs r WHERE r.source_id = ? AND r.state = 'open' AND r.last_read_at <= ?"
+_STUCK = (
+    "runs r WHERE r.source_id = ? AND r.state = 'open' AND MAX(r.start_at, COALESCE(r.beat, '')) <= ?"
+    " AND r.stuck IS NULL"
+)
+
+
 def _load_due(db: Database, source_id: str, memory: Memory, now: datetime, origin: Origin) -> None:
     """The runs whose time has come, the streaks of their schedules, and the reminders due."""
-    sql = f"{_STREAKS} streaks s WHERE s.source_id = ? AND s.failed_since_told = 1 AND s.remind_at <= ?"
-    _take(memory, [], [rows.streak_of(row) for row in db.run(sql, [source_id, rfc3339(now)])])
+    due = {what: [source_id, rfc3339(moment)] for what, moment in _moments(now, origin).items()}
+    if not _any(db, due):
+        return
+    _take(memory, [], [rows.streak_of(row) for row in db.run(f"{_STREAKS} {_REMINDERS}", due[_REMINDERS])])
+    if _SILENT in due:
+        _take_silent(db, source_id, memory, due[_SILENT])
+    for what in due.keys() & {_QUIET, _STUCK}:
+        _take_with_streaks(db, source_id, memory, [rows.run_of(row) for row in db.run(f"{_RUNS} {what}", due[what])])
+
+
+def _moments(now: datetime, origin: Origin) -> dict[str, datetime]:
+    """What may be due, and what its time has to be for that: of records, the runs that have been quiet long enough to
+    end; of whole runs, those that run too long."""
+    moments = {_REMINDERS: now}
     if origin.forget_after is not None:
-        _take_silent(db, source_id, memory, now - origin.forget_after)
-    _take_with_streaks(db, source_id, memory, _runs_due(db, source_id, now, origin))
-
-
-def _take_silent(db: Database, source_id: str, memory: Memory, moment: datetime) -> None:
-    """The schedules that have not run since then and are remembered, with their open runs."""
-    silent = "s.source_id = ? AND s.touched <= ? AND s.outcomes <> '[]'"
-    streaks = [
-        rows.streak_of(row) for row in db.run(f"{_STREAKS} streaks s WHERE {silent}", [source_id, rfc3339(moment)])
-    ]
-    _take(memory, _open_runs(db, source_id, {rows.name(s.schedule) for s in streaks}) if streaks else [], streaks)
-
-
-def _runs_due(db: Database, source_id: str, now: datetime, origin: Origin) -> list[Run]:
-    """Of records, the runs that have been quiet long enough to end; of whole runs, those that run too long."""
+        moments[_SILENT] = now - origin.forget_after
     if origin.rows == "records":
-        due, moment = "r.last_read_at <= ?", now - origin.run_ends_after
+        moments[_QUIET] = now - origin.run_ends_after
     elif origin.stuck_after is not None:
-        due, moment = "MAX(r.start_at, COALESCE(r.beat, '')) <= ? AND r.stuck IS NULL", now - origin.stuck_after
-    else:
-        return []
-    sql = f"{_RUNS} runs r WHERE r.source_id = ? AND r.state = 'open' AND {due}"
-    return [rows.run_of(row) for row in db.run(sql, [source_id, rfc3339(moment)])]
+        moments[_STUCK] = now - origin.stuck_after
+    return moments
+
+
+def _any(db: Database, due: Mapping[str, Sequence[str]]) -> bool:
+    """Whether any of it is there. Most of the time nothing is, and this is all that it costs."""
+    anything = " OR ".join(f"EXISTS (SELECT 1 FROM {what})" for what in due)
+    return bool(db.run(f"SELECT {anything}", [value for values in due.values() for value in values])[0][0])
+
+
+def _take_silent(db: Database, source_id: str, memory: Memory, due: Sequence[str]) -> None:
+    """The schedules that have not run since then and are remembered, with their open runs."""
+    streaks = [rows.streak_of(row) for row in db.run(f"{_STREAKS} {_SILENT}", due)]
+    _take(memory, _open_runs(db, source_id, {rows.name(s.schedule) for s in streaks}) if streaks else [], streaks)
 
 
 def _take_with_streaks(db: Database, source_id: str, memory: Memory, runs: list[Run]) -> None:

@@ -48,8 +48,6 @@ def turn(
 ) -> list[Claimed]:
     """Settle what ended, take back what was not begun, and claim what is due, in one transaction. `lanes` by config id;
     `most_per_minute` over all."""
-    if not settled and not returned and not _anything_due(db, lanes, now, most_per_minute):
-        return []
     with db.transaction():
         settle(db, settled)
         failed = (_ended(item) for item in settled if item.outcome.result is not Result.SENT)
@@ -201,11 +199,6 @@ def cancel(db: Database, config_id: str, why: str, now: datetime) -> int:
         books.move(db, config_id, "held", "dropped", len(dropped) - closing)
         books.move(db, config_id, "closing_held", "closing_dropped", closing)
     return len(cancelled)
-
-
-def _anything_due(db: Database, lanes: Mapping[str, Capacity], now: datetime, most_per_minute: int | None) -> bool:
-    due = next_due(db, lanes, now, most_per_minute)
-    return due is not None and due <= now
 
 
 # -- settling ----------------------------------------------------------------------------------------
