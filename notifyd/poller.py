@@ -134,7 +134,8 @@ class Poller:
         tick = now if batch.at_end else None
         origin = self.origin if batch.epoch == self.origin.epoch else replace(self.origin, epoch=batch.epoch)
         if batch.at_end and not batch.records and not gone and not known.runs and not known.streaks:
-            return detect(known, [Tick(now)], self.rules, origin)  # nothing to fold: not worth a thread
+            # Nothing to fold, or next to nothing: not worth a thread.
+            return detect(known, [Tick(now)], self.rules, origin) if known.watched else Detected()
         known = await self.store(
             memory.load, self.settings.id, batch.records, tick, origin, gone=gone, watching=known.watched
         )

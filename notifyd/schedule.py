@@ -14,6 +14,7 @@ from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
+from notifyd.clock import since_beat, until_beat
 from notifyd.errors import NotifydError
 from notifyd.observe.delays import Delays
 from notifyd.settings import Cron
@@ -77,7 +78,7 @@ class Schedule:
         """Run `job` now and then at every interval, or whenever the cron expression says in `timezone`."""
         trigger = every.trigger(timezone) if isinstance(every, Cron) else IntervalTrigger(seconds=every.total_seconds())
         turns = Turns(job, name)
-        turns.job = self._scheduler.add_job(turns.take, trigger, name=name, next_run_time=datetime.now(UTC))
+        turns.job = self._scheduler.add_job(turns.take, trigger, name=name, next_run_time=_at_once())
         self._turns = [*(each for each in self._turns if not each.ended), turns]
         return turns
 
@@ -97,16 +98,17 @@ class Schedule:
 
     async def _watch_clock(self) -> None:
         """After the clock was set back an hour, an interval job would sleep that hour: it is armed anew."""
-        offset = time.time() - time.monotonic()
+        before = time.time() - time.monotonic()
         while True:
-            due = time.monotonic() + _LOOK_AT_CLOCK
-            await asyncio.sleep(_LOOK_AT_CLOCK)
+            due = time.monotonic() + (pause := until_beat(_LOOK_AT_CLOCK))
+            await asyncio.sleep(pause)
             self.delays.add(time.monotonic() - due)
-            drift, offset = time.time() - time.monotonic() - offset, time.time() - time.monotonic()
+            offset = time.time() - time.monotonic()  # read once: a clock that is set meanwhile is seen next time
+            drift, before = offset - before, offset
             if abs(drift) > _JUMP:
                 jobs: list[Job] = self._scheduler.get_jobs()
                 for job in jobs:
-                    job.modify(next_run_time=datetime.now(UTC))
+                    job.modify(next_run_time=_at_once())
             if drift < -_JUMP:
                 await self._tell(timedelta(seconds=-drift))
 
@@ -117,3 +119,8 @@ class Schedule:
             await self._set_back(by)
         except NotifydError as error:
             log.error("the clock was set back, and what waits could not be made due earlier", error=str(error))
+
+
+def _at_once() -> datetime:
+    """The last beat: it is due, and so are those that follow, by an interval, at a beat."""
+    return datetime.now(UTC) - timedelta(seconds=since_beat())

@@ -15,7 +15,7 @@ from functools import partial
 
 import structlog
 
-from notifyd.clock import Clock
+from notifyd.clock import Clock, until_beat
 from notifyd.core.retry import next_attempt
 from notifyd.errors import NotifydError
 from notifyd.lane import Lane, Underway
@@ -29,7 +29,7 @@ from notifyd.store.outbox import Settled
 from notifyd.store.thread import StoreThread
 
 LOOK_AROUND = 1.0
-"""Seconds between turns when nothing wakes the sender: how soon it sees what other processes queued."""
+"""Seconds between turns, at most, when nothing wakes the sender: how soon it sees what other processes queued."""
 
 A_MOMENT = 0.01
 """Seconds at least that it rests where a turn found nothing that it could claim."""
@@ -238,7 +238,7 @@ class Sender:
         """Wait until something wakes the sender, the next delivery is due, or it is time to look around."""
         wait = LOOK_AROUND if due is None else (due - self.clock()).total_seconds()
         try:
-            await asyncio.wait_for(self._woken.wait(), min(max(wait, A_MOMENT), LOOK_AROUND))
+            await asyncio.wait_for(self._woken.wait(), min(max(wait, A_MOMENT), until_beat(LOOK_AROUND)))
         except TimeoutError:
             return
 

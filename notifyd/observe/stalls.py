@@ -17,6 +17,8 @@ from types import FrameType
 
 import structlog
 
+from notifyd.clock import until_beat
+
 STANDSTILL = 1.0
 """Seconds without a turn after which somebody is to blame."""
 
@@ -55,7 +57,7 @@ class StallWatch:
 
     def _beat(self) -> None:
         self._moved = time.monotonic()
-        self._beating = asyncio.get_running_loop().call_later(self._beats, self._beat)
+        self._beating = asyncio.get_running_loop().call_later(until_beat(self._beats), self._beat)
 
     def _watch(self) -> None:
         began = 0.0
