@@ -23,6 +23,8 @@ log = structlog.get_logger("notifyd.schedule")
 
 _LOOK_AT_CLOCK = 1.0
 _JUMP = 2.0
+_ENDS_WITHIN = 5.0
+"""Seconds that what is at work has to end after the clock was set back."""
 
 
 class Turns:
@@ -62,11 +64,15 @@ class Turns:
 class Schedule:
     """Jobs that run at once, then by interval or cron; never twice at a time, and never skipped for being late.
 
-    `set_back` is told by how much, when the wall clock was set back.
+    `set_back` is told by how much, when the clock `wall` (seconds) was set back.
     """
 
-    def __init__(self, set_back: Callable[[timedelta], Awaitable[None]] | None = None) -> None:
-        self._set_back = set_back
+    def __init__(
+        self,
+        set_back: Callable[[timedelta], Awaitable[None]] | None = None,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._set_back, self._wall = set_back, wall
         self._scheduler = AsyncIOScheduler(
             timezone=UTC, job_defaults={"coalesce": True, "misfire_grace_time": None, "max_instances": 1}
         )
@@ -98,19 +104,26 @@ class Schedule:
 
     async def _watch_clock(self) -> None:
         """After the clock was set back an hour, an interval job would sleep that hour: it is armed anew."""
-        before = time.time() - time.monotonic()
+        before = self._wall() - time.monotonic()
         while True:
             due = time.monotonic() + (pause := until_beat(_LOOK_AT_CLOCK))
             await asyncio.sleep(pause)
             self.delays.add(time.monotonic() - due)
-            offset = time.time() - time.monotonic()  # read once: a clock that is set meanwhile is seen next time
+            offset = self._wall() - time.monotonic()  # read once: a clock that is set meanwhile is seen next time
             drift, before = offset - before, offset
+            if drift < -_JUMP:
+                await self._turns_end()  # what began by the clock before may yet plan by it
+                await self._tell(timedelta(seconds=-drift))
             if abs(drift) > _JUMP:
                 jobs: list[Job] = self._scheduler.get_jobs()
                 for job in jobs:
                     job.modify(next_run_time=_at_once())
-            if drift < -_JUMP:
-                await self._tell(timedelta(seconds=-drift))
+
+    async def _turns_end(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_ENDS_WITHIN):
+                for turns in self._turns:
+                    await turns.at_work()
 
     async def _tell(self, by: timedelta) -> None:
         if self._set_back is None:
