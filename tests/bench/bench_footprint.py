@@ -1,8 +1,9 @@
 """What the daemon costs while nothing happens, and how much it holds after 10,000 deliveries.
 
 Idle: three sources polled every second, a webhook, and no new rows; the processor time of the process over 30
-seconds, as a share of one core. Memory is what the process holds (VmRSS), once it is ready and after 10,000
-deliveries that it sent one by one. The start is from exec to READY=1.
+seconds, as a share of one core. Beside it, in the same seconds, bare_idle.py asks the same three logs with the same
+libraries, and does nothing else: what that costs says how slow the machine is. Memory is what the process holds
+(VmRSS), once it is ready and after 10,000 deliveries that it sent one by one. The start is from exec to READY=1.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from tests.sinks.log import JobLog
 from tests.system.process import Process
 from tests.system.site import Site, free_port, webhook
 
+BARE_IDLE = Path(__file__).with_name("bare_idle.py")
 STARTS = 5
 IDLE_SECONDS = 30
 DELIVERIES = 10_000
@@ -35,8 +37,8 @@ MEGABYTE = 1024 * 1024
 async def measure(_seed: int) -> Report:
     bare = [await _bare_start() for _ in range(STARTS)]
     lean, everything = [await _started(each) for each in (False, True)]
-    idle = await _idle()
-    say(f"idle: {idle:.2%} of a core")
+    idle, bare_idle = await _idle()
+    say(f"idle: {idle:.2%} of a core, where the bare loop takes {bare_idle:.2%}")
     loaded = await _loaded()
     figures = {
         "start to ready, s": lean.start,
@@ -46,6 +48,8 @@ async def measure(_seed: int) -> Report:
         "resident once ready with everything, MB": everything.resident,
         f"resident after {DELIVERIES:,} deliveries with everything, MB": round(loaded, 1),
         "idle, share of a core": round(idle, 4),
+        "idle, share of a core of the bare loop": round(bare_idle, 4),
+        "idle, as a ratio to the bare loop": round(idle / bare_idle, 2),
         "load of the machine (1 min)": round(os.getloadavg()[0], 1),
     }
     claims = {
@@ -94,12 +98,30 @@ async def _daemon(everything: bool) -> AsyncIterator[tuple[Process, list[JobLog]
         yield await stack.enter_async_context(Process(site.file)), logs, sink
 
 
-async def _idle() -> float:
-    async with _daemon(everything=False) as (process, _logs, _sink):
+async def _idle() -> tuple[float, float]:
+    """The share of a core that the daemon takes, and that of the bare loop."""
+    async with _daemon(everything=False) as (process, logs, _sink), _bare_idle(logs) as bare:
         await asyncio.sleep(3)  # what a start costs is over
-        begun, spent = time.monotonic(), _processor_seconds(process)
+        pids, begun = (process.pid, bare), time.monotonic()
+        spent = [_processor_seconds(pid) for pid in pids]
         await asyncio.sleep(IDLE_SECONDS)
-        return (_processor_seconds(process) - spent) / (time.monotonic() - begun)
+        daemon, control = (_processor_seconds(pid) - before for pid, before in zip(pids, spent, strict=True))
+        seconds = time.monotonic() - begun
+        return daemon / seconds, control / seconds
+
+
+@asynccontextmanager
+async def _bare_idle(logs: list[JobLog]) -> AsyncIterator[int]:
+    """The process id of bare_idle.py, which is at work."""
+    command = (sys.executable, str(BARE_IDLE), *(str(log.path) for log in logs))
+    python = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    try:
+        assert python.stdout is not None
+        await python.stdout.readline()
+        yield python.pid
+    finally:
+        python.terminate()
+        await python.wait()
 
 
 async def _loaded() -> float:
@@ -116,10 +138,10 @@ async def _bare_start() -> float:
     return time.monotonic() - begun
 
 
-def _processor_seconds(process: Process) -> float:
-    """User and system time (proc(5), fields 14 and 15; the name before them may hold spaces)."""
-    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def _processor_seconds(pid: int) -> float:
+    """What the process's threads have run for; /proc/PID/stat counts in hundredths, which is a tenth of the figure."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
 
 
 def _resident(process: Process) -> float:
