@@ -77,13 +77,17 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What one read of a strategy found: a batch whose `place` is not yet a cursor."""
+    """What one read of a strategy found: a batch whose `place` is not yet a cursor.
+
+    `whole` is whether it looked everywhere, so that only what is written later can be news.
+    """
 
     records: list[Record]
     set_aside: list[SetAside]
     place: Place
     at_end: bool
     notes: tuple[str, ...] = ()
+    whole: bool = True
 
     @property
     def is_news(self) -> bool:

@@ -28,13 +28,13 @@ _LIVE: Final = (Status.RUNNING, Status.RETRYING, Status.FAILURE)
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """Rows that were changed; `complete` is false where more may be found at once."""
+    """Rows that were changed; `complete` is false where more may be found at once, `whole` as `Found` has it."""
 
     records: list[Record]
     set_aside: list[SetAside]
     window: Window
-    rows: int
     complete: bool
+    whole: bool
 
 
 class Changes(ByTimestamp):
@@ -71,16 +71,14 @@ class Changes(ByTimestamp):
         read_lately = {self._key_of(row) for row in rows if place.changed is None or row[-1] > place.changed}
         peak = max((m for m in (*look.moments, window.sweep and window.sweep.peak) if m and m <= now), default=None)
         complete = len(found) < limit
-        if complete:
-            self._overlap.looked(now)
         return Changed(
             [one for one in look.records if _may_be_news(one, read, read_lately)],
             [aside for aside in look.set_aside if aside.key not in read_lately],
             window.ended(look.seen, peak, overlap)
             if complete
             else window.paused(look.seen, _sweep(found[-1], peak), overlap),
-            len(found),
             complete,
+            whole=complete and self._overlap.looked(now),
         )
 
 
@@ -115,6 +113,7 @@ class WithChanges:
             replace(reached, changes=changed.window, changed=reached.at if changed.complete else reached.changed),
             at_end=changed.complete,
             notes=(*found.notes, *self._changes.said_of(changed.window)),
+            whole=changed.whole,
         )
 
     def open_rows(self, log: SyncLog, place: Place, now: datetime) -> list[Record]:

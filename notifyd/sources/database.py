@@ -61,7 +61,8 @@ class Relation:
     `name` is for people. `columns` maps the lower-case name of each column to its SQL, and `kinds` to what
     it holds. `rowid` is the SQL of a number that the database itself gives each row, growing. `serials` are
     the columns whose values are whole numbers, never NULL, unique, and indexed. `writers` asks who is writing
-    now; None where rows become visible in the order of their keys, as one writer excludes all others.
+    now; None where rows become visible in the order of their keys, as one writer excludes all others. `stored` is
+    whether it is as it was for as long as nobody writes, which a view or a query that looks at the clock is not.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Relation:
     serials: frozenset[str]
     kinds: Mapping[str, Kind] = field(default_factory=dict)
     writers: Callable[[], Writers] | None = None
+    stored: bool = False
 
 
 class Database(Protocol):
@@ -118,6 +120,10 @@ class Database(Protocol):
 
     def clock(self) -> datetime | None:
         """What the database takes for the time now; None where it has no clock but ours."""
+        ...
+
+    def version(self) -> int | None:
+        """A number that is another one once somebody has written; None where the database has no such thing."""
         ...
 
     def replaced(self) -> bool:

@@ -143,6 +143,9 @@ class MysqlDatabase:
         text = self.read("SELECT utc_timestamp(6)", {}, lambda rows: str(next(iter(rows))[0]))
         return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
+    def version(self) -> None:
+        return None
+
     def replaced(self) -> bool:
         return False
 

@@ -42,10 +42,11 @@ class Overlap:
             return begin
         return max(begin, window.high - min(_LATELY, self._length) - self._ambiguous(now))
 
-    def looked(self, now: datetime) -> None:
-        """A sweep came to its end."""
+    def looked(self, now: datetime) -> bool:
+        """A sweep came to its end; whether it looked over the whole."""
         if not self._short:
             self._whole_at = now
+        return not self._short
 
     def at(self, window: Window, now: datetime) -> timedelta:
         """How far back all is remembered."""

@@ -158,6 +158,9 @@ class PostgresDatabase:
         text = self.read("SELECT clock_timestamp()", {}, lambda rows: str(next(iter(rows))[0]))
         return datetime.fromisoformat(text)
 
+    def version(self) -> None:
+        return None
+
     def replaced(self) -> bool:
         return False
 

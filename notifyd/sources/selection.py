@@ -61,6 +61,8 @@ class Inside:
 class Selection:
     """What is selected of one relation. `sql` has a row's values but its place; `width` counts them all.
 
+    `computes` is whether any of them is what SQL of the settings makes of a row.
+
     Raises SourceError where the relation has no such columns.
     """
 
@@ -69,6 +71,7 @@ class Selection:
         self._database = database
         self._documents: dict[str, int] = {}
         self.columns = mapped_columns(settings)
+        self.computes = any(column.sql for _, column in _mapped(settings))
         self.details = tuple(settings.columns.details)
         self.inside: list[Inside] = []
         self._check(settings)

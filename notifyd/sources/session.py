@@ -33,7 +33,7 @@ _CLOCKS_AGREE = timedelta(seconds=10)
 Mapped = TypeVar("Mapped", Record, Record | SetAside)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Session:
     """An open log, the strategy that reads it, and the query that completes its failures."""
 
@@ -43,6 +43,8 @@ class Session:
     strategy: Strategy
     errors: ErrorQuery | None
     of: Of
+    read_to_end: tuple[int, Place] | None = None
+    """The version of the database in which all of the log was read, and the place that came of it."""
 
     @property
     def rewatch(self) -> timedelta | None:
@@ -58,12 +60,17 @@ class Session:
 
         Else each of them would be a batch of its own, whose cursor is kept: of a busy log, many at each poll.
         """
+        version = self.log.version()  # before anything is read: what is written meanwhile makes it another
+        if version is not None and (version, place) == self.read_to_end:
+            return Found([], [], place, at_end=True)
         found = self._resumed(place, now) or self.strategy.read(self.log, place, now, limit)
         for _ in range(_PAGES_PASSED):
             if found.at_end or found.is_news:
                 break
             found = self.strategy.read(self.log, found.place, now, limit)
-        return replace(found, place=replace(found.place, of=self.of))
+        found = replace(found, place=replace(found.place, of=self.of))
+        self.read_to_end = (version, found.place) if version is not None and found.at_end and found.whole else None
+        return found
 
     def ended(self, place: Place, now: datetime) -> list[Record]:
         """The newest rows before this place that have ended, oldest first, where they are watched."""

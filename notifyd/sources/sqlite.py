@@ -92,7 +92,13 @@ class SqliteDatabase:
             columns.setdefault("rowid", rowid)
         kinds = {str(name).lower(): _kind(str(declared).upper()) for name, declared, *_ in about}
         return Relation(
-            f'{kind} "{found}"', f"{_quote(found)} AS t", columns, rowid, self._serials(found, about), kinds
+            f'{kind} "{found}"',
+            f"{_quote(found)} AS t",
+            columns,
+            rowid,
+            self._serials(found, about),
+            kinds,
+            stored=kind == "table",
         )
 
     def query(self, sql: str) -> Relation:
@@ -123,6 +129,9 @@ class SqliteDatabase:
 
     def clock(self) -> datetime | None:
         return None
+
+    def version(self) -> int:
+        return int(self.read("PRAGMA data_version", {}, list)[0][0])
 
     def replaced(self) -> bool:
         return _identity(self._path) != self._identity

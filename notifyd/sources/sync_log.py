@@ -38,8 +38,14 @@ class SyncLog:
         self.relation = _relation(settings, database)
         self.selection = Selection(settings, self.relation, database)
         self.mapping = RowMapping(settings, self.selection)
+        # SQL may look at the clock: then rows change, and come, while nobody writes.
+        self._stored = self.relation.stored and not self.selection.computes
         self._open_statuses = [raw for raw, status in settings.statuses.items() if status in OPEN]
         self._open_patterns = [status for _, status in settings.statuses.patterns if status in OPEN]
+
+    def version(self) -> int | None:
+        """A number that is another one once rows may be; None where nothing says so."""
+        return self.database.version() if self._stored else None
 
     def page(self, order: str, where: str, parameters: Parameters, limit: int, now: datetime) -> Page:
         """At most `limit` rows that fulfil a condition, the first in order, as Records."""

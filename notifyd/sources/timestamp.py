@@ -86,13 +86,14 @@ class ByTimestamp:
         rows = self._rows(log, begin, limit, window.sweep)
         look = self._look(log, rows, begin, window, now)
         peak = max((m for m in (*look.moments, window.sweep and window.sweep.peak) if m and m <= now), default=None)
-        if len(rows) < limit:
-            self._overlap.looked(now)
+        at_end = len(rows) < limit
+        if at_end:
             after = window.ended(look.seen, peak, overlap)
         else:
             after = window.paused(look.seen, Sweep(rows[-1][0], str(rows[-1][1]), peak), overlap)
         reached = self._place(after, place.epoch)
-        return Found(look.records, look.set_aside, reached, at_end=len(rows) < limit, notes=self.said_of(after))
+        whole = at_end and self._overlap.looked(now)
+        return Found(look.records, look.set_aside, reached, at_end, self.said_of(after), whole)
 
     def said_of(self, window: Window) -> tuple[str, ...]:
         """What to say, once, of a window that holds fewer rows than lie in the overlap."""
