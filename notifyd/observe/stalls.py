@@ -17,7 +17,7 @@ from types import FrameType
 
 import structlog
 
-from notifyd.clock import until_beat
+from notifyd.clock import since_beat, until_beat
 
 STANDSTILL = 1.0
 """Seconds without a turn after which somebody is to blame."""
@@ -34,7 +34,7 @@ class StallWatch:
     """Watches the loop that it is started on, until it is stopped."""
 
     def __init__(self, blames: Blames, standstill: float = STANDSTILL) -> None:
-        self._blames, self._standstill, self._beats = blames, standstill, standstill / 2
+        self._blames, self._standstill = blames, standstill
         self._moved = time.monotonic()
         self._stopped = threading.Event()
         self._beating: asyncio.TimerHandle | None = None
@@ -57,11 +57,15 @@ class StallWatch:
 
     def _beat(self) -> None:
         self._moved = time.monotonic()
-        self._beating = asyncio.get_running_loop().call_later(until_beat(self._beats), self._beat)
+        self._beating = asyncio.get_running_loop().call_later(until_beat(self._standstill), self._beat)
+
+    def _until_look(self) -> float:
+        """To half way between two beats: by then a loop that turns has moved, and is no more at work."""
+        return (1.5 * self._standstill - since_beat(self._standstill)) % self._standstill
 
     def _watch(self) -> None:
         began = 0.0
-        while not self._stopped.wait(self._beats):
+        while not self._stopped.wait(self._until_look()):
             seconds = time.monotonic() - self._moved
             if seconds > self._standstill:
                 began = began or self._moved
