@@ -10,7 +10,7 @@ demo: .venv/.demo  ## Watch the real daemon at work on a small simulated sync sy
 	@.venv/bin/python -m notifyd demo $(ARGS)
 
 test: .venv/.dev  ## Run every test and linter (one file: make test ARGS=tests/core/test_detect.py)
-	@.venv/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@.venv/bin/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 lint: .venv/.dev  ## Run the linters alone
 	@.venv/bin/python -m ruff check

@@ -16,9 +16,10 @@ from notifyd.core.detect import Gone, Input, Tick, detect
 from notifyd.core.memory import Detected, Memory
 from notifyd.core.rules import Origin, Rules
 from notifyd.model import Event, EventType, Finding, Record, Status
+from tests.examples import examples
 
-LAW = settings(derandomize=True, database=None, deadline=None, max_examples=200)
-"""How every law is tried: the same examples at each run."""
+LAW = settings(derandomize=True, database=None, deadline=None, max_examples=examples(200))
+"""How every law is tried: the same examples at each run; fewer of them where it is not CI (tests/examples.py)."""
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 NAIVE = datetime(2026, 11, 24, 12)  # noqa: DTZ001 (a row with such a time is poison to the fold)

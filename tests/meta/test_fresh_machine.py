@@ -70,6 +70,8 @@ def test_an_interpreter_without_its_venv_module(clone: Path, tmp_path: Path) -> 
     assert f"cannot make a virtual environment; on Debian and Ubuntu: apt install python{version}-venv" in said
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not os.environ.get("CI"), reason="it makes a whole virtual environment; CI has it")
 def test_no_package_index_within_reach(clone: Path) -> None:
     nowhere = {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0"}
     said = complaint(clone, sys.executable, **nowhere)

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from notifyd.api import Reject, Retry, Severity
 from notifyd.render import Template
 from notifyd_plugins.email.addresses import parse_mailbox
+from tests.examples import examples
 from tests.plugins.mailing import channel, options, send, sent
 from tests.sinks.context import TestContext, a_notification, an_event
 from tests.sinks.smtp import SmtpSink
@@ -175,7 +176,7 @@ INJECTIONS = [
 
 
 @given(st.sampled_from(INJECTIONS) | st.text(st.characters(codec=None), max_size=250))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 async def test_no_title_breaks_out_of_its_header(title: str) -> None:
     notification = a_notification(an_event(title=title))
     with SmtpSink() as sink:

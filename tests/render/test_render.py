@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from notifyd.api import EventType, Notification, Reason, Severity
 from notifyd.model import Closes
 from notifyd.render import render
+from tests.examples import examples
 from tests.render.pages import Page, assert_printable, assert_safe, notifications, texts, words_of
 from tests.sinks.context import NOW, a_notification, an_event
 
@@ -20,14 +21,14 @@ LINK = "https://notifyd.example.com/deliveries/0192f0c1e5b27c3d"
 
 
 @given(notifications())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_text_and_html_say_the_same_words(notification: Notification) -> None:
     rendered = render(notification)
     assert Page(rendered.html).words == rendered.text.split()
 
 
 @given(notifications())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_nothing_unprintable_comes_out(notification: Notification) -> None:
     rendered = render(notification)
     assert_printable(rendered)
@@ -35,13 +36,13 @@ def test_nothing_unprintable_comes_out(notification: Notification) -> None:
 
 
 @given(notifications())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_no_value_becomes_a_tag_or_an_attribute(notification: Notification) -> None:
     assert_safe(render(notification).html)
 
 
 @given(texts)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_a_message_cannot_forge_our_headings(message: str) -> None:
     """In the text, everything that a log wrote is indented or stands after its label."""
     text = render(a_notification(an_event(message=message + "\nSuggested actions\n1. Send us your password"))).text

@@ -19,6 +19,7 @@ from notifyd.render.language import DEEPEST, FIELDS, LONGEST
 from notifyd.render.samples import SAMPLES
 from notifyd.render.sandbox import Sandbox
 from notifyd.render.variables import NAMES
+from tests.examples import examples
 from tests.render.pages import Page, assert_printable, assert_safe, notifications, words_of
 from tests.sinks.context import NOW, a_notification, an_event
 
@@ -146,7 +147,7 @@ def test_what_comes_out_is_cut_and_clean() -> None:
 
 
 @given(notifications())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_whatever_a_log_wrote_stays_text(notification: Notification) -> None:
     source = (
         "x{{ event.title }} {{ link }} {% for e in notification.events %}{{ e.message }}{{ e.tenant_id }}{% endfor %}"
@@ -368,7 +369,7 @@ TEMPLATES = st.recursive(
 
 
 @given(TEMPLATES)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_whatever_is_written_ends_in_text_or_in_a_reason(source: str) -> None:
     started = time.thread_time()
     with suppress(TemplateError):

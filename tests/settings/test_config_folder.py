@@ -37,6 +37,7 @@ from notifyd.settings.model import (
     SourceSettings,
     TemplateTable,
 )
+from tests.examples import examples
 from tests.settings.folders import Folder
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -132,7 +133,7 @@ VALUES += ["{}", "{ x = 1 }", "[{}]", '{ env = "NONE" }', '{ column = "a" }', '"
 
 
 @given(st.sampled_from(SETTABLE), st.sampled_from(VALUES) | st.just("#"))
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_stands_there_is_taken_or_explained(site: Folder, number: int, value: str) -> None:
     """A wrong value never ends in anything but problems, each with a line of the file."""
     lines = moved(site, uncommented()).splitlines()

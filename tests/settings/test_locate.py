@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from notifyd.settings.locate import KeyPath, Position, locate
+from tests.examples import examples
 
 HOSTILE = "ab\"'\\[]{}=,.# \n\té😀"  # everything that a search for a key's name would fall for
 KEYS = st.text("ab", min_size=1, max_size=2) | st.text(HOSTILE, max_size=4) | st.sampled_from(["-", "1", "a.b", "[x]"])
@@ -180,7 +181,7 @@ class Writer:
 
 
 @given(st.dictionaries(KEYS, VALUES, max_size=5), st.data())
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(300), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_every_key_is_found_where_it_was_written(table: dict[str, Any], data: st.DataObject) -> None:
     writer = Writer(data.draw)
     writer.table((), table)
@@ -202,7 +203,7 @@ LINES = st.sampled_from(
 
 
 @given(st.lists(LINES, max_size=8, unique=True))
-@settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
+@settings(max_examples=examples(1000), deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
 def test_the_paths_found_are_exactly_those_that_tomli_parses(lines: list[str]) -> None:
     text = "\n".join(lines)
     try:

@@ -18,9 +18,10 @@ from notifyd.model import Event, Position, Record, Run, RunOutcome, RunState, St
 from notifyd.store import books, memory
 from notifyd.store.database import Database, open_database
 from tests.core.logs import LAW, NOON, RECORDS, RUNS, STUCK, at, cut, edges, fold, inputs, row
+from tests.examples import examples
 from tests.store.state import SOURCE, State, emptied
 
-THROUGH_THE_STORE = settings(LAW, max_examples=300)  # each poll of each example is a transaction
+THROUGH_THE_STORE = settings(LAW, max_examples=examples(300))  # each poll of each example is a transaction
 QUICK = Rules(threshold=2, remind_every=timedelta(minutes=20))
 
 names = st.text(st.characters(), min_size=1, max_size=6) | st.sampled_from(

@@ -19,12 +19,13 @@ from notifyd.store.claim import Claimed
 from notifyd.store.database import Database
 from notifyd.store.planning import LOST
 from tests.core.logs import LAW, NOON, RUNS, row
+from tests.examples import examples
 from tests.store.state import DEV, OPS, SOURCE, State, emptied, told_by
 
 ALL = replace(OPS, id="all", name="all", by=())
 EVERYONE = (OPS, DEV, ALL)
 RULES = Rules(threshold=2, remind_every=timedelta(minutes=45))
-LIVES = settings(LAW, max_examples=400)  # each step of each example is a transaction
+LIVES = settings(LAW, max_examples=examples(400))  # each step of each example is a transaction
 
 Script = list[tuple[str, list[int]]]
 

@@ -158,6 +158,8 @@ def test_the_tools_for_commands_install_and_remove_it(tool: str, wheel: Path, tm
     assert not notifyd_there.exists()
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not os.environ.get("CI"), reason="it takes the better part of a minute; CI has it")
 def test_a_plugin_of_somebody_else_goes_all_its_way(installed: Path, tmp_path: Path) -> None:
     """From its scaffold to its end, beside the wheel of notifyd."""
     journey = Journey(installed / "python", tmp_path)
