@@ -243,6 +243,16 @@ def test_the_schedules_of_a_connector(jobs: JobLog, read: Any, notifyd: Notifyd)
     assert "2 schedules of that name" in notifyd("why", "quickbooks").stdout
 
 
+def test_the_schedule_of_that_id_comes_before_those_of_a_connector_of_that_name(
+    jobs: JobLog, read: Any, notifyd: Notifyd
+) -> None:
+    jobs.write([JobLog.row("error", "no", job=job) for job in ("job 0", "quickbooks")])
+    read()
+    found = notifyd("why", "quickbooks", "--json").json
+    assert [each["schedule"] for each in found["schedules"]] == ["quickbooks"]
+    assert len(found["events"]) == 1
+
+
 def test_a_source_that_cannot_be_read_is_said_and_stops_nothing(
     jobs: JobLog, read: Any, past: Past, notifyd: Notifyd
 ) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
+from notifyd.core.watching import MOST_OPEN
 from notifyd.daemon import Daemon
 from notifyd.store import cursors, memory
 from notifyd.store.database import Database
-from tests.loops.conftest import Clock, Running
+from tests.loops.conftest import Clock, Running, Said
 from tests.sinks.log import JobLog
-from tests.system.site import Site, webhook
+from tests.system.site import Site, until, webhook
 
 KEPT = "the watched rows of the poller and of the state DB"
 
@@ -61,3 +64,16 @@ def _forget(db: Database) -> None:
 
 def _rewind(db: Database) -> None:
     db.run("UPDATE cursors SET cursor = cursor || ' '")
+
+
+@pytest.mark.slow
+async def test_a_first_start_says_once_that_not_every_open_row_is_watched(
+    site: Site, jobs: JobLog, running: Running, said: Said
+) -> None:
+    site.write(sources=[jobs.source("jobs")], notifications=[webhook("hook", "http://127.0.0.1:9")])
+    jobs.write(jobs.row("running") for _ in range(MOST_OPEN + 1))
+    for _ in range(2):
+        async with running():
+            await until(lambda: said("more rows are open than are watched"), 60)
+            (line,) = said("more rows are open than are watched: see `notifyd check`")
+            assert (line["source"], line["watched"]) == ("jobs", MOST_OPEN)
