@@ -48,7 +48,7 @@ CATALOGUE = (
     Metric("notifyd_untold_events_total", "counter", "Events that every config dropped.", ("source",)),
     Metric("notifyd_streaks", "gauge", "Streaks of failed runs that were told and go on.", ("source",)),
     # configs
-    Metric("notifyd_deliveries_total", "counter", "Deliveries that ended, by their last state.", ("config", "outcome")),
+    Metric("notifyd_deliveries_total", "counter", "Deliveries, but for tests, that ended so.", ("config", "outcome")),
     Metric("notifyd_attempts_total", "counter", "Attempts to send that ended, by result.", ("config", "result")),
     Metric("notifyd_attempt_duration_seconds", "histogram", "How long attempts to send took.", ("config",)),
     Metric("notifyd_queue_deliveries", "gauge", "Deliveries on their way, counted up to 10000.", ("config",)),

@@ -210,7 +210,9 @@ def _counted(item: Settled) -> tuple[str, str, float]:
 
 
 def _end(item: Settled) -> str | None:
-    """The final state that an attempt led to; None where it is tried again."""
+    """The final state that an attempt led to; None where it is tried again, and of a test: it alerts nobody."""
+    if item.claimed.notification.reason is Reason.TEST:
+        return None
     if item.outcome.result is Result.SENT:
         return "sent"
     return "dead" if item.retry_at is None else None

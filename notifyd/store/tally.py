@@ -2,7 +2,7 @@
 
     source:ID   event:TYPE/SEVERITY   how many were found
     config:ID   attempt:RESULT        how many attempts ended so
-                ended:STATE           how many deliveries came to this final state
+                ended:STATE           how many deliveries came to this final state, but for tests
                 latency:BOUND         how many attempts took no longer than a bound of BUCKETS, but longer than the one
                                       before; "inf", longer than all; "sum", the milliseconds of all
 

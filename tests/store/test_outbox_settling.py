@@ -96,6 +96,16 @@ def test_a_test_takes_the_same_way_as_all_else(state: State) -> None:
     state.check_books()
 
 
+@pytest.mark.parametrize("result", [Result.SENT, Result.REJECTED])
+def test_who_watches_is_not_told_how_a_test_ended(state: State, result: Result) -> None:
+    outbox.enqueue_test(state.db, "ops", "ops", state.now)
+    state.settle(state.claim(), result)
+    state.tell(finding("1"))
+    state.settle(state.claim(), result)
+    ended = state.db.run("SELECT SUM(value) FROM counts WHERE scope LIKE 'config:%' AND what LIKE 'ended:%'")
+    assert ended == [(1,)]
+
+
 def test_tests_do_not_wait_for_each_other(state: State) -> None:
     for _ in range(3):
         outbox.enqueue_test(state.db, "ops", "ops", state.now)
