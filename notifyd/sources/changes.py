@@ -21,7 +21,7 @@ from notifyd.sources.database import Row
 from notifyd.sources.place import Begin, Place
 from notifyd.sources.sync_log import SyncLog
 from notifyd.sources.timestamp import ByTimestamp
-from notifyd.sources.window import Sweep, Window, fingerprint
+from notifyd.sources.window import Window, fingerprint
 
 _LIVE: Final = (Status.RUNNING, Status.RETRYING, Status.FAILURE)
 
@@ -64,7 +64,7 @@ class Changes(ByTimestamp):
         that run or have failed are given, where they were not read so.
         """
         window = place.changes or Window()
-        begin, overlap = self._overlap.begin(window, now), self._overlap.at(window, now)
+        begin, overlap = self._overlap.begin(window, now), self._overlap.kept(now)
         found = self._rows(log, begin, limit, window.sweep, also=(self._number,))
         rows = [row for row in found if place.at is not None and row[-1] <= place.at]
         look = self._look(log, rows, begin, window, now)
@@ -76,7 +76,7 @@ class Changes(ByTimestamp):
             [aside for aside in look.set_aside if aside.key not in read_lately],
             window.ended(look.seen, peak, overlap)
             if complete
-            else window.paused(look.seen, _sweep(found[-1], peak), overlap),
+            else window.paused(look.seen, self._overlap.after(found[-1], peak), overlap),
             complete,
             whole=complete and self._overlap.looked(now),
         )
@@ -154,7 +154,3 @@ def _may_be_news(record: Record, read: Mapping[str, Status], read_lately: set[st
     if record.key in read:
         return read[record.key] is not record.status
     return record.key not in read_lately or record.status in _LIVE
-
-
-def _sweep(row: Row, peak: datetime | None) -> Sweep:
-    return Sweep(row[0], str(row[1]), peak)

@@ -1,8 +1,8 @@
 """How far back a read by time goes: over the overlap of the settings, and over what makes the log's times ambiguous.
 
 To read thousands of rows again at each poll would cost more than all that is new. So of a busy log most reads go back
-by some seconds only, and one now and then by the whole overlap: the more rows, the more rarely, and further by as
-long as it was put off. A row that is committed late is found all the same, only later.
+by some seconds only, and one now and then over the whole: the more rows, the more rarely. The whole begins by the
+overlap before what the last such read came to, so a row that is committed late is found all the same, only later.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from notifyd.settings import SourceSettings
-from notifyd.sources.database import Kind
-from notifyd.sources.window import Window
+from notifyd.sources.database import Kind, Row
+from notifyd.sources.window import Sweep, Window
 
 FEW: Final = 1_000
 """So many rows are read again at each poll."""
@@ -34,12 +34,16 @@ class Overlap:
         self._short = False
 
     def begin(self, window: Window, now: datetime) -> datetime | None:
-        """From when on rows are read; None for all. A sweep goes on as it began."""
-        if window.sweep is None:
+        """From when on rows are read; None for all. A sweep goes on as it began, over a restart too."""
+        if window.sweep is not None:
+            self._short = window.sweep.short
+        else:
             self._short = self._whole_at is not None and self._whole_at <= now < self._whole_at + self._pause(window)
-        begin = window.begin(self.at(window, now), now)
-        if begin is None or window.high is None or not self._short or now < window.high:
+        begin = window.begin(self.at(now), now)
+        if begin is None or window.high is None or now < window.high:
             return begin
+        if not self._short:
+            return window.floor or begin
         return max(begin, window.high - min(_LATELY, self._length) - self._ambiguous(now))
 
     def looked(self, now: datetime) -> bool:
@@ -48,9 +52,17 @@ class Overlap:
             self._whole_at = now
         return not self._short
 
-    def at(self, window: Window, now: datetime) -> timedelta:
-        """How far back all is remembered."""
-        return self._length + self._pause(window) + self._ambiguous(now)
+    def at(self, now: datetime) -> timedelta:
+        """How far back a row may be committed that is found."""
+        return self._length + self._ambiguous(now)
+
+    def kept(self, now: datetime) -> timedelta | None:
+        """How far back all is remembered; None where it is from then on as before, as it was not all looked at."""
+        return None if self._short else self.at(now)
+
+    def after(self, row: Row, peak: datetime | None) -> Sweep:
+        """The sweep that goes on behind a row."""
+        return Sweep(row[0], str(row[1]), peak, short=self._short)
 
     def _pause(self, window: Window) -> timedelta:
         """How long a look over the whole is put off."""

@@ -82,7 +82,7 @@ class ByTimestamp:
 
     def read(self, log: SyncLog, place: Place, now: datetime, limit: int) -> Found:
         window = place.window or Window()
-        begin, overlap = self._overlap.begin(window, now), self._overlap.at(window, now)
+        begin, overlap = self._overlap.begin(window, now), self._overlap.kept(now)
         rows = self._rows(log, begin, limit, window.sweep)
         look = self._look(log, rows, begin, window, now)
         peak = max((m for m in (*look.moments, window.sweep and window.sweep.peak) if m and m <= now), default=None)
@@ -90,7 +90,7 @@ class ByTimestamp:
         if at_end:
             after = window.ended(look.seen, peak, overlap)
         else:
-            after = window.paused(look.seen, Sweep(rows[-1][0], str(rows[-1][1]), peak), overlap)
+            after = window.paused(look.seen, self._overlap.after(rows[-1], peak), overlap)
         reached = self._place(after, place.epoch)
         whole = at_end and self._overlap.looked(now)
         return Found(look.records, look.set_aside, reached, at_end, self.said_of(after), whole)
@@ -124,7 +124,7 @@ class ByTimestamp:
 
     def holds(self, log: SyncLog, place: Place, now: datetime) -> bool:
         window = place.window or Window()
-        rows = self._rows(log, window.begin(self._overlap.at(window, now), now), MOST_SEEN)
+        rows = self._rows(log, window.begin(self._overlap.at(now), now), MOST_SEEN)
         return any(fingerprint(self._key_of(row)) in window.seen for row in rows)
 
     def passed(self, log: SyncLog, place: Place, row: Row) -> bool:
@@ -136,7 +136,7 @@ class ByTimestamp:
 
     def _at_end(self, log: SyncLog, now: datetime) -> Window:
         """All that is in the window now counts as seen."""
-        overlap = self._overlap.at(Window(), now)
+        overlap = self._overlap.at(now)
         rows = self._rows(log, now - overlap, MOST_SEEN, direction="DESC")
         return Window(now).ended(self._look(log, rows, None, Window(), now).seen, None, overlap)
 

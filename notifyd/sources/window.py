@@ -35,16 +35,18 @@ class Sweep:
     """A read that has not come to its end: the last row's time and key as the database has them.
 
     `peak` is the latest time that was read, and `floor` the time from which on all that was read is remembered.
+    `short` is whether it began later than the window does; see `overlap`.
     """
 
     after: Any
     key: str
     peak: datetime | None
     floor: datetime | None = None
+    short: bool = False
 
     def as_json(self) -> list[Any]:
         """The sweep in a cursor."""
-        return [_kept(self.after), self.key, _text(self.peak), _text(self.floor)]
+        return [_kept(self.after), self.key, _text(self.peak), _text(self.floor), self.short]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,19 +74,24 @@ class Window:
         known = self.fresh.get(mark) or self.seen.get(mark)
         return known is not None and known[1] == status
 
-    def ended(self, fresh: Seen, peak: datetime | None, overlap: timedelta) -> Window:
-        """After a sweep has come to the end of the log."""
+    def ended(self, fresh: Seen, peak: datetime | None, overlap: timedelta | None) -> Window:
+        """After a sweep has come to the end of the log. Without an overlap the window begins where it did."""
         high = _later(self.high, peak)
-        back = high - overlap if high else None
+        back = self._back(high, overlap)
         seen, oldest = _newest({**self.seen, **fresh}, back)
         floor = _later(_later(self.floor, self.sweep.floor if self.sweep else None), _later(back, oldest))
         return Window(high, floor, seen, crowded=self.crowded or oldest is not None)
 
-    def paused(self, fresh: Seen, sweep: Sweep, overlap: timedelta) -> Window:
+    def paused(self, fresh: Seen, sweep: Sweep, overlap: timedelta | None) -> Window:
         """After one page of a sweep that goes on."""
-        kept, oldest = _newest(fresh, sweep.peak - overlap if sweep.peak else None)
+        kept, oldest = _newest(fresh, self._back(sweep.peak, overlap))
         floor = _later(self.sweep.floor if self.sweep else None, oldest)
         return replace(self, fresh=kept, sweep=replace(sweep, floor=floor), crowded=self.crowded or oldest is not None)
+
+    def _back(self, high: datetime | None, overlap: timedelta | None) -> datetime | None:
+        if overlap is None:
+            return self.floor
+        return high - overlap if high else None
 
     def as_json(self) -> dict[str, Any]:
         """The window in a cursor."""
@@ -106,8 +113,12 @@ def window_of(kept: Mapping[str, Any]) -> Window:
         _moment(kept["floor"]),
         _unpacked(kept["seen"]),
         _unpacked(kept["fresh"]),
-        Sweep(_as_read(sweep[0]), str(sweep[1]), _moment(sweep[2]), _moment(sweep[3])) if sweep else None,
+        _sweep_of(*sweep) if sweep else None,
     )
+
+
+def _sweep_of(after: Any, key: str, peak: str | None, floor: str | None, short: object = False) -> Sweep:
+    return Sweep(_as_read(after), str(key), _moment(peak), _moment(floor), bool(short))
 
 
 def fingerprint(key: str) -> str:

@@ -73,6 +73,32 @@ def test_a_restart_and_a_clock_that_is_set_back_look_over_the_whole(busy: Log, s
     assert _read(source, cursor, -PAUSE)[0] == ["1"]
 
 
+def test_what_came_late_is_found_once_a_burst_has_passed(log: Log) -> None:
+    """The fewer rows there are by then, the less was a look over the whole put off; but it was."""
+    log.add("jobs", [(10 * number, "ok", _ago(57)) for number in range(1, 3 * FEW)])
+    source = log.source(MAPPING)
+    _, cursor = read_all(source)
+    log.add("jobs", [(100_001, "ok", _ago(-3))])
+    _, cursor = _read(source, cursor, timedelta(seconds=3.1))
+    log.add("jobs", [(1, "failed", _ago(56.3)), (100_002, "ok", _ago(-6.04))])
+    at_once, cursor = _read(source, cursor, timedelta(seconds=6.05))
+    then, cursor = _read(source, cursor, timedelta(seconds=6.2))
+    assert (at_once, then) == (["100002"], ["1"])
+    source.close()
+
+
+def test_a_restart_in_the_middle_of_a_short_read_is_no_look_over_the_whole(
+    busy: Log, source: Source, cursor: Cursor
+) -> None:
+    busy.add("jobs", [(1, "failed", _ago(40)), *((100_000 + number, "ok", _ago(-0.5)) for number in range(300))])
+    first = source.read(cursor, NOW + PAUSE / 2, limit=100)
+    again = busy.source(MAPPING)
+    rest, cursor = _read(again, first.cursor, PAUSE / 2)
+    assert (len(first.records) + len(rest), first.at_end) == (300, False)
+    assert _read(again, cursor, PAUSE / 2)[0] == ["1"]
+    again.close()
+
+
 def test_few_rows_are_all_read_again_at_each_poll(log: Log) -> None:
     log.add("jobs", [(10 * number, "ok", _ago(55 - 50 * number / FEW)) for number in range(1, FEW - 1)])
     source = log.source(MAPPING)
