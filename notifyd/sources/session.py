@@ -69,7 +69,10 @@ class Session:
                 break
             found = self.strategy.read(self.log, found.place, now, limit)
         found = replace(found, place=replace(found.place, of=self.of))
-        self.read_to_end = (version, found.place) if version is not None and found.at_end and found.whole else None
+        # News that the place does not show, as after a clock was set back, are given again until they are kept.
+        again = found.is_news and found.place == place
+        whole = found.at_end and found.whole and not again
+        self.read_to_end = (version, found.place) if version is not None and whole else None
         return found
 
     def ended(self, place: Place, now: datetime) -> list[Record]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from datetime import timedelta
 
 import pytest
 
@@ -60,6 +61,17 @@ def test_a_read_that_did_not_come_to_the_end_goes_on(full: Log) -> None:
     with closing(full.source(JOBS_MAPPING)) as source:
         batch = source.read(source.start(NOW).cursor, NOW, limit=1)
         assert keys(source.read(batch.cursor, NOW, limit=1).records) == ["2"]
+
+
+def test_what_was_given_and_not_kept_is_given_again_after_a_clock_was_set_back(full: Log) -> None:
+    """Its row lies before the window, so the cursor does not say that it was given."""
+    with closing(full.source(BY_TIME)) as source:
+        _, cursor = read_all(source)
+        full.add("jobs", [(3, "r3", "failed", "no", "2026-11-24 18:59:59")])
+        back = NOW - timedelta(hours=2)
+        given, again = source.read(cursor, back), source.read(cursor, back)
+        assert (keys(given.records), given.cursor) == (["3"], cursor)
+        assert keys(again.records) == ["3"]
 
 
 def _statements(source: Source, cursor: Cursor) -> list[str]:
