@@ -68,6 +68,9 @@ class Changes(ByTimestamp):
         found = self._rows(log, begin, limit, window.sweep, also=(self._number,))
         rows = [row for row in found if place.at is not None and row[-1] <= place.at]
         look = self._look(log, rows, begin, window, now)
+        if overlap is None:  # a row that is dated before a short look is known as read; else the whole gives it again
+            as_read = {fingerprint(key): (now.timestamp(), status.value) for key, status in read.items()}
+            look = replace(look, seen={**as_read, **look.seen})
         read_lately = {self._key_of(row) for row in rows if place.changed is None or row[-1] > place.changed}
         peak = max((m for m in (*look.moments, window.sweep and window.sweep.peak) if m and m <= now), default=None)
         complete = len(found) < limit

@@ -121,6 +121,16 @@ def test_beside_a_key_a_row_that_changes_is_seen_at_once(busy: Log) -> None:
     source.close()
 
 
+def test_beside_a_key_a_row_that_comes_late_is_given_once(busy: Log) -> None:
+    source = busy.source(MAPPING.replace('"timestamp"', '"auto"'))
+    _, cursor = read_all(source)
+    busy.add("jobs", [(99_999, "ok", _ago(40))])
+    at_once, cursor = _read(source, cursor, PAUSE / 2)
+    then, cursor = _read(source, cursor, PAUSE)
+    assert (at_once, then) == (["99999"], [])
+    source.close()
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_whatever_is_committed_late_within_the_overlap_is_told_once(seed: int) -> None:
     """A hundred seconds of a log with twenty rows a second, and rows that come later than they are dated."""
