@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import itertools
 import os
 import signal
@@ -21,6 +22,8 @@ _GOODBYE = 2.0
 _AT_ONCE = 100
 _BREATH = 0.01
 _TAIL = 4096
+_PIPE = 1 << 20  # bytes of what it prints; as much as Linux gives anyone
+_READS = 0.05  # seconds between two looks at it
 
 Hears = Callable[[dict[str, Any]], None]
 
@@ -49,6 +52,8 @@ class Process:
         speech, its_speech = socket.socketpair()
         files, its_files = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         output, its_output = (FileIO(end, mode) for end, mode in zip(os.pipe(), "rw", strict=True))
+        with suppress(OSError, AttributeError):  # its account has too many, or the system is no Linux: it waits more often
+            fcntl.fcntl(output, fcntl.F_SETPIPE_SZ, _PIPE)
         with its_speech, its_files, its_output:
             child = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-P", "-m", "notifyd.isolation"),
@@ -126,7 +131,7 @@ class Process:
                 printed.add(line[:_LONGEST_LINE])
             printed.leave_out(chunk[:-_TAIL].count(b"\n") + len(lines[MOST:]))
             self._last_words = lines[-1][:_LONGEST_LINE] if lines else self._last_words
-            await asyncio.sleep(_BREATH)
+            await asyncio.sleep(_READS)
         printed.tell()
 
     async def _printed(self) -> bytes:
@@ -137,7 +142,7 @@ class Process:
             await there_is_some.wait()
         finally:
             loop.remove_reader(self._output)
-        return self._output.read(65_536)
+        return self._output.read(_PIPE)
 
 
 def _how(status: int) -> str:
