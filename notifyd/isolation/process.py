@@ -52,7 +52,7 @@ class Process:
         speech, its_speech = socket.socketpair()
         files, its_files = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         output, its_output = (FileIO(end, mode) for end, mode in zip(os.pipe(), "rw", strict=True))
-        with suppress(OSError, AttributeError):  # its account has too many, or the system is no Linux: it waits more often
+        with suppress(OSError, AttributeError):  # there are too many of them, or no Linux: it waits more often
             fcntl.fcntl(output, fcntl.F_SETPIPE_SZ, _PIPE)
         with its_speech, its_files, its_output:
             child = await asyncio.create_subprocess_exec(
