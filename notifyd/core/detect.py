@@ -81,8 +81,10 @@ def detect(memory: Memory, inputs: Iterable[Input], rules: Rules, origin: Origin
 
 def _folded(memory: Memory, items: Iterable[Input], rules: Rules, origin: Origin) -> Detected:
     fold = Fold(memory, rules, origin)
+    plain_success, step = fold.plain_success, fold.step
     for item in items:
-        fold.step(item)
+        if not (isinstance(item, Record) and item.status is _SUCCESS and plain_success(item)):
+            step(item)
     fold.settle()
     return fold.detected
 
@@ -103,10 +105,8 @@ class Fold:
         self._newest: dict[str, tuple[Position, Record]] = {}  # schedule → its newest success, which is not kept yet
         self._forget_other_epochs()
 
-    def step(self, item: Input, *, quick: bool = True) -> None:
-        """Take in one input; `quick` is only quicker."""
-        if quick and isinstance(item, Record) and item.status is _SUCCESS and self._plain_success(item):
-            return
+    def step(self, item: Input) -> None:
+        """Take in one input."""
         if self._newest:
             self._settle_successes()
         if isinstance(item, Tick):
@@ -148,17 +148,17 @@ class Fold:
         else:
             self._part_of_run(record, status, what)
 
-    def _plain_success(self, record: Record) -> bool:
+    def plain_success(self, record: Record) -> bool:
         """Nearly all that a log holds: a run that succeeded, of which nothing was known. False where it is no such row.
 
-        It comes to what `_record` comes to, in a fraction of the time: of the successes of a schedule that come in
+        It comes to what `step` comes to, in a fraction of the time: of the successes of a schedule that come in
         their order, the last one alone says where its streak stands.
         """
         origin = self.origin
         if origin.rows != "runs" and record.run_id is not None:
             return False
         run = self.runs.key_of(record)
-        if run in self.detected.runs or run in self.memory.runs or self.watching.of(record.key) is not None:
+        if run in self.detected.runs or run in self.memory.runs or self.watching.knows(record.key):
             return False
         schedule, read_at, position = run[0], record.read_at, position_of(record)
         newest = self._newest.get(schedule)

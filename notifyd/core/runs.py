@@ -15,9 +15,12 @@ from notifyd.model import Position, Record, Run, RunOutcome, RunState
 
 def schedule_of(record: Record) -> str:
     """What fails in a row: the schedule id, or, where the log has none, (tenant, connector, entity type)."""
-    if record.schedule_id is not None:
-        return record.schedule_id
-    return json.dumps((record.tenant_id, record.connector_id, record.entity_type), ensure_ascii=False)
+    return schedule_name(record.schedule_id, record.tenant_id, record.connector_id, record.entity_type)
+
+
+def schedule_name(schedule_id: str | None, *others: str | None) -> str:
+    """The same of the parts: the schedule id, and (tenant, connector, entity type)."""
+    return json.dumps(others, ensure_ascii=False) if schedule_id is None else schedule_id
 
 
 def position_of(record: Record) -> Position:
@@ -52,7 +55,7 @@ class Runs:
         parts = (record.schedule_id, record.tenant_id, record.connector_id, record.entity_type)
         schedule = self._schedules.get(parts)
         if schedule is None:
-            schedule = self._schedules[parts] = schedule_of(record)
+            schedule = self._schedules[parts] = schedule_name(*parts)
         return schedule, run_of(record, self._origin)
 
     def peek(self, key: RunKey) -> Run | None:

@@ -64,6 +64,10 @@ class Watching:
         found = self._found
         return found.watch.get(key) or (None if key in found.unwatch else self._known.get(key))
 
+    def knows(self, key: str) -> bool:
+        """Whether the row is watched, or is going to be."""
+        return key in self._later or key in self._found.watch or (key in self._known and key not in self._found.unwatch)
+
     def drop(self, key: str, watch: Watch) -> None:
         """Watch the row no more."""
         self._kind(watch).pop(key, None)

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from notifyd.core.memory import Detected, Memory, RunKey
 from notifyd.core.rules import Origin
-from notifyd.core.runs import run_of, schedule_of
+from notifyd.core.runs import run_of, schedule_name
 from notifyd.model import Record, Run, Streak, Watch, rfc3339
 from notifyd.store import rows
 from notifyd.store.database import Database
@@ -68,15 +68,18 @@ def save(db: Database, source_id: str, detected: Detected, now: datetime) -> Non
 
 def _touched(records: Iterable[Record], origin: Origin) -> dict[str, set[str]]:
     """The schedules of the records, and the runs of each."""
-    runs: dict[tuple[str | None, ...], set[str]] = {}
-    schedules = dict[str, set[str]]()
-    whole, name = origin.rows == "runs", rows.name
+    runs: dict[tuple[str | None, ...], list[str]] = {}
+    whole = origin.rows == "runs"
     for record in records:
         parts = (record.schedule_id, record.tenant_id, record.connector_id, record.entity_type)
         mine = runs.get(parts)
         if mine is None:
-            mine = runs[parts] = schedules.setdefault(name(schedule_of(record)), set())
-        mine.add(name(record.key if whole else run_of(record, origin)))
+            mine = runs[parts] = []
+        mine.append(record.key if whole else run_of(record, origin))
+    schedules = dict[str, set[str]]()
+    for (schedule, tenant, connector, entity), mine in runs.items():
+        named = rows.name(schedule_name(schedule, tenant, connector, entity))
+        schedules.setdefault(named, set()).update(rows.names(mine))
     return schedules
 
 

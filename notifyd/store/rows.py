@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any, overload
 
@@ -203,6 +203,13 @@ def name(value: str) -> str:
     """A name that has to come back as it was: as it is where every database takes it, else as JSON."""
     plain = (value.isascii() and value.isprintable()) or value == clean(value)
     return value if plain and not value.startswith('"') else dump(value)
+
+
+def names(values: Collection[str]) -> Iterable[str]:
+    """The same of many, which mostly are as they are."""
+    together = "".join(values)
+    plain = together.isascii() and together.isprintable() and '"' not in together
+    return values if plain else map(name, values)
 
 
 def named(value: str) -> str:

@@ -88,7 +88,7 @@ def test_the_quick_way_of_a_plain_success_is_only_quicker(
     for batch in (records[:edge], records[edge:]):
         fold_ = Fold(long_way.memory, QUICK, origin)
         for record in batch:
-            fold_.step(record, quick=False)
+            fold_.step(record)
         long_way.take(fold_.detected)
     assert fold_batches([records[:edge], records[edge:]], QUICK, origin) == long_way
 
