@@ -36,6 +36,7 @@ class Turns:
         self._idle = asyncio.Event()
         self._idle.set()
         self.ended = False
+        self._failing = ""
 
     async def take(self) -> None:
         """Do the work, unless it is at work already."""
@@ -45,9 +46,19 @@ class Turns:
         try:
             await self.work()
         except NotifydError as error:
-            log.error("a job could not be done; its next turn tries again", job=self.name, error=str(error))
+            self._say(str(error))
+        else:
+            self._say("")
         finally:
             self._idle.set()
+
+    def _say(self, error: str) -> None:
+        """Say once what is wrong, and once that it is not any more."""
+        if error and error != self._failing:
+            log.error("a job could not be done; its next turn tries again", job=self.name, error=error)
+        elif self._failing and not error:
+            log.info("the job is done again", job=self.name)
+        self._failing = error
 
     async def at_work(self) -> None:
         """Wait for the turn at hand, if there is one."""

@@ -1,4 +1,4 @@
-"""When the wall clock is set back, what began by the clock before ends first: what it plans is due earlier, too."""
+"""Jobs that fail are said once; and when the wall clock is set back, what began by the clock before ends first."""
 
 from __future__ import annotations
 
@@ -6,7 +6,29 @@ import asyncio
 import time
 from datetime import UTC, timedelta
 
-from notifyd.schedule import Schedule
+from structlog.testing import capture_logs
+
+from notifyd.errors import NotifydError
+from notifyd.schedule import Schedule, Turns
+
+
+async def test_a_job_that_cannot_be_done_is_said_once() -> None:
+    errors = ["locked", "locked", "full", "full", "", "", "locked"]
+
+    async def work() -> None:
+        if error := errors.pop(0):
+            raise NotifydError(error)
+
+    turns = Turns(work, "leases")
+    with capture_logs() as lines:
+        while errors:
+            await turns.take()
+    assert [(line["job"], line.get("error", "done again")) for line in lines] == [
+        ("leases", "locked"),
+        ("leases", "full"),
+        ("leases", "done again"),
+        ("leases", "locked"),
+    ]
 
 
 async def test_what_is_at_work_when_the_clock_is_set_back_ends_before_it_is_told() -> None:

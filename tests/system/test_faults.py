@@ -224,6 +224,6 @@ async def test_a_state_db_that_another_process_locks_for_a_minute(site: Site, jo
             assert await process.watched(60) >= 10
             other.execute("ROLLBACK")
         await all_told_once(site, sink)
-    errors = [line["event"] for line in process.lines() if line["level"] == "error"]
-    assert len(errors) == len(set(errors))
+    errors = [(line["event"], line.get("job")) for line in process.lines() if line["level"] == "error"]
+    assert len(errors) == len(set(errors)), errors
     assert "Traceback" not in process.log.read_text()
